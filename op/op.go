@@ -1,0 +1,153 @@
+// Package op is the table of operators: one file per operator (or per family of
+// operators that differ in one scalar function), one line in table.go.
+//
+// An operator has a shape rule (Infer), a meaning (Ref, a plain loop; or Body,
+// other operators), a derivative (Grad, more operators) and, where it pays, a
+// fast form (Prepare). Nothing else in Muster knows what an operator does.
+package op
+
+import (
+	"muster/fault"
+	"muster/graph"
+	"muster/tensor"
+)
+
+// Op is one row of the table.
+type Op struct {
+	Domain string
+	Name   string
+	Since  int // first opset version this row is valid for; the newest row not above the model's opset is used
+
+	MinIn, MaxIn   int // MaxIn -1: any number
+	MinOut, MaxOut int // MaxOut -1: any number
+
+	// Infer sets the types of c.Out from c.In.
+	Infer func(c *InferCall) error
+
+	// Ref computes the outputs, in any numeric dtype that Infer lets through. It is the meaning
+	// of the operator, written to be read; outputs are allocated and zero.
+	Ref func(c *Call) error
+
+	// Body writes the operator as other operators (used when Ref is nil, and to export private operators).
+	Body func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value
+
+	// Grad returns the gradient of the loss by each input (nil: none).
+	Grad func(c *GradCall) []*graph.Value
+
+	// NoGrad says why there is no gradient, for operators that have none ("integer output", ...).
+	NoGrad string
+
+	// Prepare returns a fast form for these shapes and dtypes, or false to use Ref.
+	Prepare func(p *Prep) (Kernel, bool)
+
+	// View says that output 0 has the bytes of input 0 (Reshape, Identity, ...).
+	View bool
+
+	// Flops returns the floating-point (or integer) operations of one call; nil: one per output element.
+	Flops func(in, out []*graph.Value) int64
+}
+
+// InferCall is what a shape rule sees and sets.
+type InferCall struct {
+	Node *graph.Node
+	In   []*graph.Value // nil: absent
+	Out  []*graph.Value // nil: unused
+}
+
+// Const returns the constant value of input i, nil if it is not known yet.
+func (c *InferCall) Const(i int) *tensor.Tensor {
+	if i >= len(c.In) || c.In[i] == nil {
+		return nil
+	}
+	return c.In[i].Const
+}
+
+// Set gives output i a dtype and shape; a nil shape is an unknown rank.
+func (c *InferCall) Set(i int, d tensor.DType, shape []graph.Dim) {
+	if i < len(c.Out) && c.Out[i] != nil {
+		c.Out[i].DType = d
+		c.Out[i].Shape = shape
+	}
+}
+
+// Errorf returns a mismatch at the node.
+func (c *InferCall) Errorf(format string, args ...any) error {
+	return fault.New(fault.Mismatch, c.Node.Place(), format, args...)
+}
+
+// Call is one evaluation by the reference.
+type Call struct {
+	Node *graph.Node
+	In   []*tensor.Tensor // nil: absent
+	Out  []*tensor.Tensor // nil: unused
+}
+
+// GradCall is what a gradient rule sees: the forward node with its inferred
+// shapes, and the gradient of the loss by each output (nil where the loss does
+// not depend on it). The rule appends nodes to B.
+type GradCall struct {
+	B    *graph.Builder
+	Node *graph.Node
+	In   []*graph.Value
+	Out  []*graph.Value
+	DOut []*graph.Value
+	Need []bool // which inputs need a gradient; a rule may skip the others
+}
+
+// Prep is what a kernel choice sees: concrete shapes; Data is set for constants only.
+type Prep struct {
+	Node *graph.Node
+	In   []*tensor.Tensor
+	Out  []*tensor.Tensor
+}
+
+// Kernel is a prepared call. Run must not allocate and must split work by shape only.
+type Kernel struct {
+	Run     func(in, out []*tensor.Tensor, scratch []byte)
+	Scratch int  // bytes
+	Over    int  // 1 + index of an input that output 0 may overwrite; 0: none
+	Integer bool // runs on integer kernels
+}
+
+// Find returns the row for an operator at an opset version, nil if there is none.
+func Find(domain, name string, version int) *Op {
+	if domain == "ai.onnx" {
+		domain = ""
+	}
+	var best *Op
+	for i := range table {
+		o := &table[i]
+		if o.Domain == domain && o.Name == name && o.Since <= version && (best == nil || o.Since > best.Since) {
+			best = o
+		}
+	}
+	return best
+}
+
+// All returns the table, sorted by domain, name and version.
+func All() []Op { return table }
+
+// Of returns the row for a node of g, or an unsupported error that names it.
+func Of(g *graph.Graph, n *graph.Node) (*Op, error) {
+	version := 0
+	if g.Model != nil {
+		version = g.Model.Opsets[n.Domain]
+	}
+	o := Find(n.Domain, n.Op, version)
+	if o == nil {
+		return nil, fault.New(fault.Unsupported, n.Place(), "operator %s at opset %d is not supported", n.FullOp(), version).
+			WithHint("`muster ops` lists the operators this version runs")
+	}
+	if len(n.Inputs) < o.MinIn || o.MaxIn >= 0 && len(n.Inputs) > o.MaxIn {
+		return nil, fault.New(fault.Malformed, n.Place(), "%d inputs, want %d to %d", len(n.Inputs), o.MinIn, o.MaxIn)
+	}
+	for i := 0; i < o.MinIn; i++ {
+		if n.Inputs[i] == nil {
+			return nil, fault.New(fault.Malformed, n.Place(), "required input %d is absent", i)
+		}
+	}
+	if len(n.Outputs) < o.MinOut || o.MaxOut >= 0 && len(n.Outputs) > o.MaxOut {
+		return nil, fault.New(fault.Malformed, n.Place(), "%d outputs, want %d to %d", len(n.Outputs), o.MinOut, o.MaxOut)
+	}
+	return o, nil
+}

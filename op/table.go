@@ -1,0 +1,4 @@
+package op
+
+// table lists every operator, sorted by domain, name and since-version.
+var table = []Op{}
