@@ -104,9 +104,10 @@ type Prep struct {
 // Kernel is a prepared call. Run must not allocate and must split work by shape only.
 type Kernel struct {
 	Run     func(in, out []*tensor.Tensor, scratch []byte)
-	Scratch int  // bytes
-	Over    int  // 1 + index of an input that output 0 may overwrite; 0: none
-	Integer bool // runs on integer kernels
+	Check   func(in []*tensor.Tensor) error // data that Run relies on (indices in range); nil: nothing to check
+	Scratch int                             // bytes
+	Over    int                             // 1 + index of an input that output 0 may overwrite; 0: none
+	Integer bool                            // runs on integer kernels
 }
 
 // Find returns the row for an operator at an opset version, nil if there is none.
