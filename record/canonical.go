@@ -6,6 +6,7 @@ import (
 	"math"
 	"sort"
 	"strconv"
+	"strings"
 	"unicode/utf16"
 
 	"muster/fault"
@@ -110,11 +111,20 @@ func canonNumber(n json.Number) (string, error) {
 	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
 		return "", fault.New(fault.Numeric, "", "record: number %s is not finite in float64", n)
 	}
-	if i, err := strconv.ParseInt(n.String(), 10, 64); err == nil && (i > 1<<53 || i < -1<<53) {
+	s := formatNumber(f)
+	if math.Abs(f) >= 1<<53 && s != n.String() && isInteger(n.String()) {
 		return "", fault.New(fault.Numeric, "", "record: integer %s is beyond 2^53; store it as a string", n)
 	}
+	return s, nil
+}
+
+// isInteger reports whether the literal has no fraction and no exponent, so
+// that its writer meant every digit.
+func isInteger(s string) bool { return !strings.ContainsAny(s, ".eE") }
+
+func formatNumber(f float64) string {
 	if f == 0 {
-		return "0", nil
+		return "0"
 	}
 	abs := math.Abs(f)
 	if abs >= 1e21 || abs < 1e-6 {
@@ -125,12 +135,12 @@ func canonNumber(n json.Number) (string, error) {
 				for len(exp) > 1 && exp[0] == '0' {
 					exp = exp[1:]
 				}
-				return s[:i+1] + exp, nil
+				return s[:i+1] + exp
 			}
 		}
-		return s, nil
+		return s
 	}
-	return strconv.FormatFloat(f, 'f', -1, 64), nil
+	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 const hexDigits = "0123456789abcdef"
