@@ -269,6 +269,10 @@ func (n *Node) Place() string {
 	return fmt.Sprintf("node (%s)", n.FullOp())
 }
 
+// State ties an initialiser to the output that replaces it after every run:
+// a parameter or an optimizer moment of a training step.
+type State struct{ In, Out *Value }
+
 // Use is one place where a value is read.
 type Use struct {
 	Node *Node // nil: a graph output
@@ -345,6 +349,19 @@ func byName(vs []*Value, name string) *Value {
 	for _, v := range vs {
 		if v.Name == name {
 			return v
+		}
+	}
+	return nil
+}
+
+// Function returns the model's local function with this domain and name, nil if there is none.
+func (g *Graph) Function(domain, name string) *Function {
+	if g.Model == nil {
+		return nil
+	}
+	for _, f := range g.Model.Functions {
+		if f.Domain == domain && f.Name == name {
+			return f
 		}
 	}
 	return nil

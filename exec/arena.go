@@ -1,0 +1,36 @@
+package exec
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"muster/fault"
+)
+
+// arena is memory outside the Go heap: the collector neither scans nor moves nor zeroes it.
+type arena struct {
+	data []byte
+	once sync.Once
+}
+
+func newArena(size int) (*arena, error) {
+	if size == 0 {
+		return &arena{}, nil
+	}
+	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		return nil, fault.New(fault.Exhausted, "exec", "%d bytes of memory for the plan: %w", size, err).
+			WithHint("use a smaller batch")
+	}
+	return &arena{data: b}, nil
+}
+
+func (a *arena) free() {
+	a.once.Do(func() {
+		if a.data != nil {
+			_ = unix.Munmap(a.data) // the only failure is a wrong address, which would be a defect here
+			a.data = nil
+		}
+	})
+}

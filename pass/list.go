@@ -1,0 +1,90 @@
+// Package pass is the ordered list of rewrites that make a graph fast without
+// changing what it computes: one file per rewrite, one line in list.go.
+//
+// Passes run on a graph whose shapes are inferred, before it is planned. They
+// never change an exported file: fusing is private to a run.
+package pass
+
+import (
+	"fmt"
+
+	"muster/fault"
+	"muster/graph"
+	"muster/op"
+)
+
+// Pass is one rewrite. Run returns how often it fired.
+type Pass struct {
+	Name  string
+	After []string // passes that must come earlier in the list, and why this one needs them is said in its file
+	Run   func(g *graph.Graph) int
+}
+
+// list is the order in which passes run.
+var list = []Pass{
+	{Name: "inline", Run: inline},
+	{Name: "identity", After: []string{"inline"}, Run: identity},
+	{Name: "qdq", After: []string{"identity"}, Run: qdq},
+	{Name: "linear", After: []string{"qdq"}, Run: linear},
+	{Name: "transpose-matmul", After: []string{"linear"}, Run: transposeMatMul},
+}
+
+// List returns the passes in order.
+func List() []Pass { return list }
+
+// Config selects what Optimize does.
+type Config struct {
+	Verify bool                                         // check the graph's invariants after every pass
+	Trace  func(pass string, fired int, g *graph.Graph) // called after every pass; nil: not
+}
+
+// Optimize runs every pass on g in place and infers the shapes of what they made.
+func Optimize(g *graph.Graph, cfg Config) error {
+	for _, p := range list {
+		fired := p.Run(g)
+		if fired > 0 {
+			g.Prune()
+			if err := g.Sort(); err != nil {
+				return fault.At("pass "+p.Name, err)
+			}
+			if err := op.Infer(g); err != nil {
+				return fault.At("pass "+p.Name, err)
+			}
+		}
+		if cfg.Verify {
+			if err := g.Verify(); err != nil {
+				return fault.At("pass "+p.Name, err)
+			}
+		}
+		if cfg.Trace != nil {
+			cfg.Trace(p.Name, fired, g)
+		}
+	}
+	return nil
+}
+
+// use is the only reader of v, or nil if there are several or it is a graph output.
+func use(uses map[*graph.Value][]graph.Use, v *graph.Value) *graph.Node {
+	if u := uses[v]; len(u) == 1 && u[0].Node != nil && u[0].In >= 0 {
+		return u[0].Node
+	}
+	return nil
+}
+
+// made reports whether v is made by operator name of domain.
+func made(v *graph.Value, domain, name string) bool {
+	return v != nil && v.Producer != nil && v.Producer.Op == name && v.Producer.Domain == domain
+}
+
+// fuse puts a node that makes dst's value in place of what made it.
+func fuse(b *graph.Builder, dst *graph.Value, domain, name string, in []*graph.Value, attrs ...graph.Attr) {
+	out := b.Node(domain, name, 1, in, attrs...)[0]
+	out.DType, out.Shape = dst.DType, dst.Shape
+	b.G.Replace(dst, out)
+}
+
+func must(ok bool, format string, args ...any) {
+	if !ok {
+		panic("pass: " + fmt.Sprintf(format, args...))
+	}
+}
