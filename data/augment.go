@@ -1,0 +1,106 @@
+package data
+
+// Axis letters: N rows, C channels, H W space.
+
+import (
+	"math"
+
+	"muster/rng"
+	"muster/tensor"
+)
+
+// AugmentConfig says how training images are varied. The zero value changes nothing.
+type AugmentConfig struct {
+	Shift  int     // each axis moves by a whole number of pixels in [-Shift, Shift]
+	Rotate float64 // angle in [-Rotate, Rotate] degrees, at most 180
+	Zoom   float64 // factor in [1-Zoom, 1+Zoom], below 1
+	Noise  float64 // standard deviation of Gaussian noise as a share of hi-lo
+}
+
+// Augment returns a varied copy of x, [N,C,H,W] with values in [lo, hi]; rows are the row
+// numbers of x in the set. What happens to a row depends on key, epoch and row number
+// only, not on the batch or its order. Pixels from outside are lo.
+func Augment(x *tensor.Tensor, rows []int, cfg AugmentConfig, lo, hi float32, key rng.Key, epoch int) *tensor.Tensor {
+	out := x.Clone()
+	if cfg == (AugmentConfig{}) || len(rows) == 0 {
+		return out
+	}
+	key = key.Named("augment").Split(uint64(epoch))
+	c, h, w := x.Shape[1], x.Shape[2], x.Shape[3]
+	for i, row := range rows {
+		st := key.Split(uint64(row)).Stream()
+		m := cfg.draw(st)
+		for k := range c {
+			from := x.Float32s()[(i*c+k)*h*w : (i*c+k+1)*h*w]
+			to := out.Float32s()[(i*c+k)*h*w : (i*c+k+1)*h*w]
+			m.warp(to, from, h, w, lo)
+			if cfg.Noise > 0 {
+				addNoise(to, cfg.Noise*(float64(hi)-float64(lo)), lo, hi, st)
+			}
+		}
+	}
+	return out
+}
+
+// motion maps a pixel of the result to its place in the source: rotate and zoom about the
+// centre, then shift.
+type motion struct {
+	cos, sin float64 // divided by the zoom factor
+	dy, dx   float64
+}
+
+// draw always takes the same number of values, so that a setting does not change the others.
+func (c AugmentConfig) draw(st *rng.Stream) motion {
+	dy, dx := st.Intn(2*c.Shift+1)-c.Shift, st.Intn(2*c.Shift+1)-c.Shift
+	angle := float64((2*st.Float64()-1)*c.Rotate) * (math.Pi / 180)
+	zoom := 1 + float64((2*st.Float64()-1)*c.Zoom)
+	sin, cos := sincos(angle)
+	return motion{cos / zoom, sin / zoom, float64(dy), float64(dx)}
+}
+
+// warp samples from with bilinear weights; products are rounded before they are added.
+func (m motion) warp(to, from []float32, h, w int, fill float32) {
+	cy, cx := float64(h-1)/2, float64(w-1)/2
+	at := func(y, x int) float64 {
+		if y < 0 || y >= h || x < 0 || x >= w {
+			return float64(fill)
+		}
+		return float64(from[y*w+x])
+	}
+	for y := range h {
+		for x := range w {
+			v, u := float64(y)-cy-m.dy, float64(x)-cx-m.dx
+			sy := float64(m.cos*v) + float64(m.sin*u) + cy
+			sx := float64(m.cos*u) - float64(m.sin*v) + cx
+			y0, x0 := math.Floor(sy), math.Floor(sx)
+			fy, fx := sy-y0, sx-x0
+			iy, ix := int(y0), int(x0)
+			top := float64((1-fx)*at(iy, ix)) + float64(fx*at(iy, ix+1))
+			low := float64((1-fx)*at(iy+1, ix)) + float64(fx*at(iy+1, ix+1))
+			to[y*w+x] = float32(float64((1-fy)*top) + float64(fy*low))
+		}
+	}
+}
+
+// addNoise adds Gaussian noise of the given standard deviation and clamps to [lo, hi].
+func addNoise(v []float32, sd float64, lo, hi float32, st *rng.Stream) {
+	for i := range v {
+		v[i] = clamp(float64(v[i])+float64(sd*st.Norm()), lo, hi)
+	}
+}
+
+func clamp(v float64, lo, hi float32) float32 {
+	return float32(min(max(v, float64(lo)), float64(hi)))
+}
+
+// sincos returns sine and cosine of |a| <= pi by their Taylor series (error below 1e-13),
+// with the same bits on every machine; math.Sin does not promise that.
+func sincos(a float64) (sin, cos float64) {
+	z := float64(a * a)
+	sin, cos = 1, 1
+	for k := 26; k >= 2; k -= 2 {
+		cos = 1 - float64(float64(z*cos)/float64(k*(k-1)))
+		sin = 1 - float64(float64(z*sin)/float64(k*(k+1)))
+	}
+	return a * sin, cos
+}
