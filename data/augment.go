@@ -9,37 +9,35 @@ import (
 	"muster/tensor"
 )
 
-// AugmentConfig says how training images are varied. The zero value changes nothing.
-type AugmentConfig struct {
+// Augment says how training images are varied. The zero value changes nothing.
+type Augment struct {
 	Shift  int     // each axis moves by a whole number of pixels in [-Shift, Shift]
 	Rotate float64 // angle in [-Rotate, Rotate] degrees, at most 180
 	Zoom   float64 // factor in [1-Zoom, 1+Zoom], below 1
 	Noise  float64 // standard deviation of Gaussian noise as a share of hi-lo
 }
 
-// Augment returns a varied copy of x, [N,C,H,W] with values in [lo, hi]; rows are the row
-// numbers of x in the set. What happens to a row depends on key, epoch and row number
-// only, not on the batch or its order. Pixels from outside are lo.
-func Augment(x *tensor.Tensor, rows []int, cfg AugmentConfig, lo, hi float32, key rng.Key, epoch int) *tensor.Tensor {
-	out := x.Clone()
-	if cfg == (AugmentConfig{}) || len(rows) == 0 {
-		return out
+// Apply varies x in place, [N,C,H,W] with values in [lo, hi]; rows are the row numbers of x
+// in the set. What happens to a row depends on key and row number only, not on the batch or
+// its order, so give each epoch a key of its own. Pixels from outside are lo.
+func (a Augment) Apply(x *tensor.Tensor, rows []int, lo, hi float64, key rng.Key) {
+	if a == (Augment{}) || len(rows) == 0 {
+		return
 	}
-	key = key.Named("augment").Split(uint64(epoch))
 	c, h, w := x.Shape[1], x.Shape[2], x.Shape[3]
+	from, px := make([]float32, h*w), x.Float32s()
 	for i, row := range rows {
 		st := key.Split(uint64(row)).Stream()
-		m := cfg.draw(st)
+		m := a.draw(st)
 		for k := range c {
-			from := x.Float32s()[(i*c+k)*h*w : (i*c+k+1)*h*w]
-			to := out.Float32s()[(i*c+k)*h*w : (i*c+k+1)*h*w]
+			to := px[(i*c+k)*h*w : (i*c+k+1)*h*w]
+			copy(from, to)
 			m.warp(to, from, h, w, lo)
-			if cfg.Noise > 0 {
-				addNoise(to, cfg.Noise*(float64(hi)-float64(lo)), lo, hi, st)
+			if a.Noise > 0 {
+				addNoise(to, a.Noise*(hi-lo), float32(lo), float32(hi), st)
 			}
 		}
 	}
-	return out
 }
 
 // motion maps a pixel of the result to its place in the source: rotate and zoom about the
@@ -50,20 +48,20 @@ type motion struct {
 }
 
 // draw always takes the same number of values, so that a setting does not change the others.
-func (c AugmentConfig) draw(st *rng.Stream) motion {
-	dy, dx := st.Intn(2*c.Shift+1)-c.Shift, st.Intn(2*c.Shift+1)-c.Shift
-	angle := float64((2*st.Float64()-1)*c.Rotate) * (math.Pi / 180)
-	zoom := 1 + float64((2*st.Float64()-1)*c.Zoom)
+func (a Augment) draw(st *rng.Stream) motion {
+	dy, dx := st.Intn(2*a.Shift+1)-a.Shift, st.Intn(2*a.Shift+1)-a.Shift
+	angle := float64((2*st.Float64()-1)*a.Rotate) * (math.Pi / 180)
+	zoom := 1 + float64((2*st.Float64()-1)*a.Zoom)
 	sin, cos := sincos(angle)
 	return motion{cos / zoom, sin / zoom, float64(dy), float64(dx)}
 }
 
 // warp samples from with bilinear weights; products are rounded before they are added.
-func (m motion) warp(to, from []float32, h, w int, fill float32) {
+func (m motion) warp(to, from []float32, h, w int, fill float64) {
 	cy, cx := float64(h-1)/2, float64(w-1)/2
 	at := func(y, x int) float64 {
 		if y < 0 || y >= h || x < 0 || x >= w {
-			return float64(fill)
+			return fill
 		}
 		return float64(from[y*w+x])
 	}

@@ -57,3 +57,43 @@ func (s *Set) Downscaled() (*Set, error) {
 	}
 	return &out, nil
 }
+
+// Adapt brings the features of s to those that a model of like takes: the transform of
+// like for the same columns, or images of the same shape and range, downscaled if need be.
+func Adapt(s, like *Set) (*Set, error) {
+	img, want := s.Image(), like.Image()
+	if want == nil {
+		return adaptTable(s, like)
+	}
+	bad := func() error {
+		return fault.New(fault.Mismatch, s.Source, "%s does not have the features of %s", s.Name, like.Name).
+			WithHint("bring images of the same size and range; 28x28 is made 8x8 with values 0 to 16 when that is asked for")
+	}
+	if img == nil {
+		return nil, bad()
+	}
+	lo, hi := want.Range()
+	if l, h := img.Range(); img.Values.Shape[1:].Equal(want.Values.Shape[1:]) && l == lo && h == hi {
+		return s, nil
+	}
+	if want.Values.Shape[1:].Equal(tensor.Shape{1, 8, 8}) && lo == 0 && hi == 16 {
+		if out, err := s.Downscaled(); err == nil {
+			return out, nil
+		}
+	}
+	return nil, bad()
+}
+
+// adaptTable gives s the transform of like.
+func adaptTable(s, like *Set) (*Set, error) {
+	for _, c := range like.Features() {
+		if o := s.Column(c.Name); o == nil || o.Kind != c.Kind {
+			return nil, fault.New(fault.Mismatch, s.Source, "no %s column %q, which %s has", c.Kind, c.Name, like.Name)
+		}
+	}
+	out := *s
+	if out.Transform = like.Transform; out.Transform == nil {
+		out.Transform = FitTransform(like, like.Rows(Train))
+	}
+	return &out, nil
+}
