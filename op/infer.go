@@ -15,20 +15,22 @@ const maxElems = 1 << 34
 // Infer sets dtype and shape of every value of g, and Const of every value that
 // depends on constants only (shape arithmetic). Dimensions known by name stay so.
 func Infer(g *graph.Graph) error {
+	lists := map[*graph.Value][]sym{}
 	for _, n := range g.Nodes {
 		o, err := Of(g, n)
 		if err != nil {
 			return err
 		}
-		if err := inferNode(o, n); err != nil {
+		if err := inferNode(o, n, lists); err != nil {
 			return err
 		}
 		fold(o, n)
+		track(n, lists)
 	}
 	return nil
 }
 
-func inferNode(o *Op, n *graph.Node) error {
+func inferNode(o *Op, n *graph.Node, lists map[*graph.Value][]sym) error {
 	for i, v := range n.Inputs {
 		if v != nil && v.Const != nil && v.Shape == nil {
 			v.SetStatic(v.Const.DType, v.Const.Shape)
@@ -36,14 +38,18 @@ func inferNode(o *Op, n *graph.Node) error {
 		if v != nil && v.DType == tensor.Undefined {
 			return fault.New(fault.Mismatch, n.Place(), "the type of input %d, %q, is not known", i, v.Name)
 		}
+		if v != nil && !numeric(v.DType) {
+			return fault.New(fault.Unsupported, n.Place(), "input %d is %s", i, v.DType)
+		}
 	}
 	declared := make([]graph.Value, len(n.Outputs))
 	for i, v := range n.Outputs {
 		if v != nil {
 			declared[i] = *v
+			v.Const = nil // it may come from constants that have changed since
 		}
 	}
-	if err := o.Infer(&InferCall{Node: n, In: n.Inputs, Out: n.Outputs}); err != nil {
+	if err := o.Infer(&InferCall{Node: n, In: n.Inputs, Out: n.Outputs, lists: lists}); err != nil {
 		return err
 	}
 	for i, v := range n.Outputs {
@@ -147,6 +153,9 @@ func fold(o *Op, n *graph.Node) {
 // given sizes, with every shape inferred. Unknown rank or an unbound name is an error.
 func Bind(g *graph.Graph, dims map[string]int) (*graph.Graph, map[*graph.Value]*graph.Value, error) {
 	c, m := g.Clone()
+	if err := InlineFunctions(c); err != nil {
+		return nil, nil, err
+	}
 	bind := func(v *graph.Value) {
 		for i, d := range v.Shape {
 			if n, ok := dims[d.Name]; ok && !d.Known() {

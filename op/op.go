@@ -7,6 +7,9 @@
 package op
 
 import (
+	"slices"
+	"strings"
+
 	"muster/fault"
 	"muster/graph"
 	"muster/tensor"
@@ -20,6 +23,14 @@ type Op struct {
 
 	MinIn, MaxIn   int // MaxIn -1: any number
 	MinOut, MaxOut int // MaxOut -1: any number
+
+	// Attrs names the attributes that are understood, separated by spaces. Any other is an
+	// error: ignoring it would give another result than the file asks for.
+	Attrs string
+
+	// Defaults are the attributes of a private operator with their defaults, for its
+	// exported function. Floats become references, the others are fixed in the body.
+	Defaults []graph.Attr
 
 	// Infer sets the types of c.Out from c.In.
 	Infer func(c *InferCall) error
@@ -52,6 +63,8 @@ type InferCall struct {
 	Node *graph.Node
 	In   []*graph.Value // nil: absent
 	Out  []*graph.Value // nil: unused
+
+	lists map[*graph.Value][]sym // integer vectors that are known in part
 }
 
 // Const returns the constant value of input i, nil if it is not known yet.
@@ -66,7 +79,10 @@ func (c *InferCall) Const(i int) *tensor.Tensor {
 func (c *InferCall) Set(i int, d tensor.DType, shape []graph.Dim) {
 	if i < len(c.Out) && c.Out[i] != nil {
 		c.Out[i].DType = d
-		c.Out[i].Shape = shape
+		c.Out[i].Shape = nil
+		if shape != nil {
+			c.Out[i].Shape = append([]graph.Dim{}, shape...)
+		}
 	}
 }
 
@@ -92,6 +108,14 @@ type GradCall struct {
 	Out  []*graph.Value
 	DOut []*graph.Value
 	Need []bool // which inputs need a gradient; a rule may skip the others
+	Err  error  // set by Fail
+}
+
+// Fail records that this node has no gradient for a reason that only the rule can see.
+func (c *GradCall) Fail(format string, args ...any) {
+	if c.Err == nil {
+		c.Err = fault.New(fault.Unsupported, c.Node.Place(), format, args...)
+	}
 }
 
 // Prep is what a kernel choice sees: concrete shapes; Data is set for constants only.
@@ -145,6 +169,11 @@ func Of(g *graph.Graph, n *graph.Node) (*Op, error) {
 	for i := 0; i < o.MinIn; i++ {
 		if n.Inputs[i] == nil {
 			return nil, fault.New(fault.Malformed, n.Place(), "required input %d is absent", i)
+		}
+	}
+	for i := range n.Attrs {
+		if name := n.Attrs[i].Name; !slices.Contains(strings.Fields(o.Attrs), name) {
+			return nil, fault.New(fault.Unsupported, n.Place(), "attribute %q is not supported", name)
 		}
 	}
 	if len(n.Outputs) < o.MinOut || o.MaxOut >= 0 && len(n.Outputs) > o.MaxOut {

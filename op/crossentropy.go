@@ -1,0 +1,224 @@
+package op
+
+import (
+	"math"
+
+	"muster/fault"
+	"muster/graph"
+	"muster/internal/detmath"
+	"muster/tensor"
+)
+
+// SoftmaxCrossEntropyLoss(scores [N, C, D...], labels [N, D...], weights [C]) is
+// -w[label] log softmax(scores)[label], reduced by none, sum, or mean (divided by
+// the sum of the weights). Labels equal to ignore_index have weight 0.
+var opSoftmaxCrossEntropyLoss = Op{
+	Name: "SoftmaxCrossEntropyLoss", Since: 12, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 2, Attrs: "ignore_index reduction",
+	Infer: func(c *InferCall) error {
+		if err := firstErr(c.wantFloat(0), c.wantIndex(1), c.wantRank(2, 1)); err != nil {
+			return err
+		}
+		d := c.In[0].DType
+		if w := c.in(2); w != nil && w.DType != d {
+			return c.Errorf("weights are %s, scores %s", w.DType, d)
+		}
+		s, l := c.In[0].Shape, c.In[1].Shape
+		c.Set(1, d, s)
+		if s != nil && l != nil {
+			if len(s) < 2 || len(l) != len(s)-1 {
+				return c.Errorf("labels %v for scores %v", l, s)
+			}
+			for i, e := range append([]graph.Dim{s[0]}, s[2:]...) {
+				if e.Known() && l[i].Known() && e.Size != l[i].Size {
+					return c.Errorf("labels %v for scores %v", l, s)
+				}
+			}
+			if w := c.in(2); w != nil && w.Shape != nil && w.Shape[0].Known() && s[1].Known() && w.Shape[0].Size != s[1].Size {
+				return c.Errorf("weights %v for scores %v", w.Shape, s)
+			}
+		}
+		switch r := c.Node.Str("reduction", "mean"); r {
+		case "none":
+			c.Set(0, d, l)
+		case "mean", "sum":
+			c.Set(0, d, []graph.Dim{})
+		default:
+			return c.Errorf("reduction %q", r)
+		}
+		return nil
+	},
+	Ref:     crossEntropy,
+	Grad:    crossEntropyGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return crossEntropyKernel(p) },
+}
+
+// noIgnore is the ignore_index that no label has.
+const noIgnore = math.MinInt32
+
+// labelled sees scores as [N, C, D].
+func labelled(s tensor.Shape) (N, C, D int) { return s[0], s[1], s[2:].Elems() }
+
+// labelCheck refuses labels that are neither a class nor ignored.
+func labelCheck(labels *tensor.Tensor, C int, ignore int64) error {
+	for i, k := 0, labels.Elems(); i < k; i++ {
+		if y := index(labels, i); y != ignore && (y < 0 || y >= int64(C)) {
+			return fault.New(fault.Mismatch, "", "label %d at element %d is not one of %d classes", y, i, C)
+		}
+	}
+	return nil
+}
+
+// labelWeights returns the weight of every label and their sum.
+func labelWeights(labels, weights *tensor.Tensor, ignore int64) (w []float64, sum float64) {
+	w = make([]float64, labels.Elems())
+	for i := range w {
+		y := index(labels, i)
+		switch {
+		case y == ignore:
+		case weights != nil:
+			w[i] = weights.Float(int(y))
+		default:
+			w[i] = 1
+		}
+		sum += w[i]
+	}
+	return w, sum
+}
+
+func crossEntropy(c *Call) error {
+	N, C, D := labelled(c.In[0].Shape)
+	ignore := c.Node.Int("ignore_index", noIgnore)
+	if err := labelCheck(c.In[1], C, ignore); err != nil {
+		return err
+	}
+	w, weight := labelWeights(c.In[1], c.in(2), ignore)
+	logp := floats(c.In[0])
+	eachLane(N, C, D, func(at []int) { softmaxLane(logp, at, true) })
+	loss, total := make([]float64, N*D), 0.0
+	for i := range loss {
+		if w[i] != 0 {
+			y := int(index(c.In[1], i))
+			loss[i] = -w[i] * logp[(i/D*C+y)*D+i%D]
+		}
+		total += loss[i]
+	}
+	switch c.Node.Str("reduction", "mean") {
+	case "mean":
+		loss = []float64{total / weight}
+	case "sum":
+		loss = []float64{total}
+	}
+	setFloats(c.Out[0], loss)
+	if t := c.out(1); t != nil {
+		setFloats(t, logp)
+	}
+	return nil
+}
+
+func crossEntropyGrad(c *GradCall) []*graph.Value {
+	b, n := c.B, c.Node
+	extraOutputs(b, n, 2)
+	attrs := []graph.Attr{graph.Str("reduction", n.Str("reduction", "mean"))}
+	if a := n.Attr("ignore_index"); a != nil {
+		attrs = append(attrs, *a)
+	}
+	var dx *graph.Value
+	if c.DOut[0] != nil {
+		in := append([]*graph.Value{c.DOut[0], n.Outputs[1]}, c.In[1:]...)
+		dx = b.Node(graph.Domain, "SoftmaxCrossEntropyLossGrad", 1, in, attrs...)[0]
+	}
+	if len(c.DOut) > 1 && c.DOut[1] != nil {
+		dl := c.DOut[1]
+		more := b.Op("Sub", dl, b.Op("Mul", b.Op("Exp", n.Outputs[1]), reduceSum(b, dl, 1, 1)))
+		if dx == nil {
+			return one(more)
+		}
+		return one(b.Op("Add", dx, more))
+	}
+	return one(dx)
+}
+
+// SoftmaxCrossEntropyLossGrad(dLoss, LogProb, Labels, Weights) is
+// dScores = dLoss w[label] (exp(LogProb) - onehot(label)), over the sum of the weights for reduction mean.
+var opSoftmaxCrossEntropyLossGrad = Op{
+	Domain: graph.Domain, Name: "SoftmaxCrossEntropyLossGrad", Since: 1, MinIn: 3, MaxIn: 4, MinOut: 1, MaxOut: 1,
+	Attrs: "ignore_index reduction", Defaults: []graph.Attr{graph.Int("ignore_index", noIgnore), graph.Str("reduction", "mean")},
+	Infer: func(c *InferCall) error {
+		if err := firstErr(c.wantFloat(0), c.wantFloat(1), c.wantIndex(2)); err != nil {
+			return err
+		}
+		s, l := c.In[1].Shape, c.In[2].Shape
+		if s != nil && l != nil && len(l) != len(s)-1 {
+			return c.Errorf("labels %v for scores %v", l, s)
+		}
+		a, ok1 := known(s)
+		n, ok2 := known(l)
+		if s != nil && l != nil && ok1 && ok2 && s[1].Size*n != a {
+			return c.Errorf("labels %v for scores %v", l, s)
+		}
+		if w := c.in(3); w != nil && w.Shape != nil && s != nil && w.Shape[0].Known() && s[1].Known() && w.Shape[0].Size != s[1].Size {
+			return c.Errorf("weights %v for scores %v", w.Shape, s)
+		}
+		d, ok := known(c.In[0].Shape)
+		if none := c.Node.Str("reduction", "mean") == "none"; c.In[0].Shape != nil && ok && (!none && d != 1 || none && l != nil && ok2 && d != n) {
+			return c.Errorf("dLoss is %v", c.In[0].Shape)
+		}
+		c.Set(0, c.In[1].DType, s)
+		return nil
+	},
+	Ref:     crossEntropyGradRef,
+	Body:    crossEntropyGradBody,
+	Prepare: func(p *Prep) (Kernel, bool) { return crossEntropyGradKernel(p) },
+}
+
+func crossEntropyGradRef(c *Call) error {
+	_, C, D := labelled(c.In[1].Shape)
+	ignore := c.Node.Int("ignore_index", noIgnore)
+	if err := labelCheck(c.In[2], C, ignore); err != nil {
+		return err
+	}
+	w, weight := labelWeights(c.In[2], c.in(3), ignore)
+	d, dLoss := floats(c.In[1]), floats(c.In[0])
+	for i := range w {
+		s := w[i]
+		switch c.Node.Str("reduction", "mean") {
+		case "mean":
+			s *= dLoss[0] / weight
+		case "sum":
+			s *= dLoss[0]
+		default:
+			s *= dLoss[i]
+		}
+		y := int(index(c.In[2], i))
+		for k := 0; k < C; k++ {
+			at := (i/D*C+k)*D + i%D
+			p := detmath.Exp(d[at])
+			if k == y {
+				p--
+			}
+			d[at] = s * p
+		}
+	}
+	setFloats(c.Out[0], d)
+	return nil
+}
+
+func crossEntropyGradBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
+	dLoss, logp, labels := in[0], in[1], cast(b, in[2], tensor.Int64)
+	num := func(v int64) *graph.Value { return b.Init("const", tensor.OfInt64([]int64{v})) }
+	ignored := b.Op("Equal", labels, num(n.Int("ignore_index", noIgnore)))
+	labels = b.Op("Where", ignored, num(0), labels)
+	w := castLike(b, b.Op("Not", ignored), logp)
+	if len(in) > 3 && in[3] != nil {
+		w = b.Op("Mul", w, b.Op("Gather", in[3], labels))
+	}
+	C := b.Op("Gather", b.Op("Shape", logp), num(1))
+	values := concat(b, unsqueeze(b, fill(b, logp, 0), 0), unsqueeze(b, fill(b, logp, 1), 0))
+	hot := b.OpA("OneHot", []graph.Attr{graph.Int("axis", 1)}, labels, C, values)
+	scale := b.Op("Mul", w, dLoss)
+	if n.Str("reduction", "mean") == "mean" {
+		all := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, w)
+		scale = b.Op("Mul", w, b.Op("Div", dLoss, all))
+	}
+	return one(b.Op("Mul", b.Op("Sub", b.Op("Exp", logp), hot), unsqueeze(b, scale, 1)))
+}

@@ -1,0 +1,168 @@
+package op
+
+import (
+	"muster/graph"
+	"muster/tensor"
+)
+
+// What bodies and gradient rules are written with. Operators whose inputs became
+// attributes or the reverse are written in the form of the model's opset.
+
+// opset is the ai.onnx version that b's graph is written in.
+func opset(b *graph.Builder) int {
+	if m := b.G.Model; m != nil && m.Opsets[""] > 0 {
+		return m.Opsets[""]
+	}
+	return graph.Opset
+}
+
+// fill appends a scalar constant of like's dtype (float32 if that is not known).
+func fill(b *graph.Builder, like *graph.Value, x float64) *graph.Value {
+	d := tensor.Float32
+	if like != nil && like.DType != tensor.Undefined {
+		d = like.DType
+	}
+	t := tensor.New(d)
+	if d.IsFloat() {
+		setFloats(t, []float64{x})
+	} else {
+		setInts(t, []int64{int64(x)})
+	}
+	return b.Init("const", t)
+}
+
+// param is the float attribute of n as a scalar of like's dtype. In a function's
+// body the attribute is a reference, which a Constant node resolves.
+func param(b *graph.Builder, n *graph.Node, like *graph.Value, name string, def float32) *graph.Value {
+	if a := n.Attr(name); a != nil && a.Ref != "" {
+		return b.OpA("Constant", []graph.Attr{{Name: "value_float", Kind: graph.AttrFloat, Ref: a.Ref}})
+	}
+	return fill(b, like, float64(n.Float(name, def)))
+}
+
+func cast(b *graph.Builder, x *graph.Value, d tensor.DType) *graph.Value {
+	return b.OpA("Cast", []graph.Attr{graph.Int("to", int64(d))}, x)
+}
+
+// castLike casts x to like's dtype; float32 if that is not known.
+func castLike(b *graph.Builder, x, like *graph.Value) *graph.Value {
+	d := tensor.Float32
+	if like.DType != tensor.Undefined {
+		d = like.DType
+	}
+	return cast(b, x, d)
+}
+
+// axesForm appends an operator whose axes are an input from opset `since` on, an attribute before.
+func axesForm(b *graph.Builder, op string, since int, x *graph.Value, axes []int64, attrs ...graph.Attr) *graph.Value {
+	if opset(b) >= since {
+		return b.OpA(op, attrs, x, b.Ints(axes...))
+	}
+	return b.OpA(op, append(attrs, graph.Ints("axes", axes...)), x)
+}
+
+func reduceSum(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
+	return axesForm(b, "ReduceSum", 13, x, axes, graph.Int("keepdims", keep))
+}
+
+func reduceMean(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
+	return axesForm(b, "ReduceMean", 18, x, axes, graph.Int("keepdims", keep))
+}
+
+func unsqueeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
+	return axesForm(b, "Unsqueeze", 13, x, axes)
+}
+
+func squeeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
+	return axesForm(b, "Squeeze", 13, x, axes)
+}
+
+func transpose(b *graph.Builder, x *graph.Value, perm ...int64) *graph.Value {
+	return b.OpA("Transpose", []graph.Attr{graph.Ints("perm", perm...)}, x)
+}
+
+// swapLast appends the transpose of the last two of rank axes.
+func swapLast(b *graph.Builder, x *graph.Value, rank int) *graph.Value {
+	perm := make([]int64, rank)
+	for i := range perm {
+		perm[i] = int64(i)
+	}
+	perm[rank-1], perm[rank-2] = perm[rank-2], perm[rank-1]
+	return transpose(b, x, perm...)
+}
+
+func reshape(b *graph.Builder, x *graph.Value, shape ...int64) *graph.Value {
+	return b.Op("Reshape", x, b.Ints(shape...))
+}
+
+// shapeOf is the shape of x as a constant where it is known, else a Shape node.
+func shapeOf(b *graph.Builder, x *graph.Value) *graph.Value {
+	if s, ok := x.Static(); ok {
+		v := make([]int64, len(s))
+		for i, n := range s {
+			v[i] = int64(n)
+		}
+		return b.Ints(v...)
+	}
+	return b.Op("Shape", x)
+}
+
+// reshapeLike gives v the shape of x.
+func reshapeLike(b *graph.Builder, v, x *graph.Value) *graph.Value {
+	return b.Op("Reshape", v, shapeOf(b, x))
+}
+
+// axisSize is the size of one axis of x as a vector of one element.
+func axisSize(b *graph.Builder, x *graph.Value, axis int) *graph.Value {
+	if x.Shape != nil && x.Shape[axis].Known() {
+		return b.Ints(int64(x.Shape[axis].Size))
+	}
+	return b.Op("Gather", b.Op("Shape", x), b.Ints(int64(axis)))
+}
+
+// zerosLike is a tensor of zeros with the shape and dtype of x.
+func zerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
+	return b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(x.DType, 1))}, shapeOf(b, x))
+}
+
+// sumTo adds up dy, which has the shape of y, over the axes along which x was repeated to the shape of y.
+func (c *GradCall) sumTo(dy, y, x *graph.Value) *graph.Value {
+	if dy == nil {
+		return nil
+	}
+	if x.Shape == nil || y.Shape == nil {
+		c.Fail("the rank of %q is not known", x.Name)
+		return nil
+	}
+	lead := len(y.Shape) - len(x.Shape)
+	var axes []int64
+	for i := range y.Shape {
+		if i < lead {
+			axes = append(axes, int64(i))
+			continue
+		}
+		xd, yd := x.Shape[i-lead], y.Shape[i]
+		switch {
+		case xd.Known() && xd.Size == 1 && !(yd.Known() && yd.Size == 1):
+			axes = append(axes, int64(i))
+		case xd.Same(yd):
+		default:
+			c.Fail("it is not known whether axis %d of %q (%v) is broadcast to %v", i-lead, x.Name, x.Shape, y.Shape)
+			return nil
+		}
+	}
+	if len(axes) == 0 {
+		return dy
+	}
+	if len(axes) == lead {
+		return reduceSum(c.B, dy, 0, axes...)
+	}
+	dy = reduceSum(c.B, dy, 1, axes...)
+	if lead > 0 {
+		dy = squeeze(c.B, dy, axes[:lead]...)
+	}
+	return dy
+}
+
+// one returns a gradient for input 0 only.
+func one(v *graph.Value) []*graph.Value { return []*graph.Value{v} }
