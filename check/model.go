@@ -65,6 +65,15 @@ func (m *Model) Logits(x *tensor.Tensor) (*tensor.Tensor, error) {
 	return out, nil
 }
 
+// Reference is Logits by the reference evaluator: slow, and what every kernel is compared with.
+func (m *Model) Reference(x *tensor.Tensor) (*tensor.Tensor, error) {
+	out, err := exec.Eval(m.Graph, []*tensor.Tensor{x})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
 func (m *Model) classes() int {
 	o := m.Graph.Outputs[0]
 	if len(o.Shape) == 2 && o.Shape[1].Known() {

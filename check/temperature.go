@@ -15,7 +15,7 @@ func temperature(_ context.Context, r *run) ([]record.Measurement, error) {
 	if len(rows) < 20 {
 		return []record.Measurement{absent("calibration/temperature", "the calibrate role has fewer than 20 rows", record.Info)}, nil
 	}
-	if err := r.Ledger.Use(data.Calibrate, data.CalibrateFit); err != nil {
+	if err := r.Ledger.Use(data.Calibrate, data.FitCalibrator); err != nil {
 		return nil, err
 	}
 	logits, err := r.Model.Logits(r.Data.X(rows))

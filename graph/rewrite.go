@@ -98,39 +98,44 @@ func (g *Graph) Replace(old, new *Value) {
 	}
 }
 
-// Prune removes nodes and initialisers that no output depends on.
+// Prune removes nodes and initialisers that no output depends on. The nodes may be in any order.
 func (g *Graph) Prune() {
-	live := map[*Value]bool{}
-	for _, v := range g.Outputs {
-		live[v] = true
-	}
-	keep := make([]*Node, 0, len(g.Nodes))
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		n := g.Nodes[i]
-		used := false
-		for _, o := range n.Outputs {
-			used = used || o != nil && live[o]
+	live, need := map[*Value]bool{}, map[*Node]bool{}
+	var todo []*Value
+	mark := func(v *Value) {
+		if v != nil && !live[v] {
+			live[v] = true
+			todo = append(todo, v)
 		}
-		if !used {
+	}
+	for _, v := range g.Outputs {
+		mark(v)
+	}
+	for len(todo) > 0 {
+		n := todo[len(todo)-1].Producer
+		todo = todo[:len(todo)-1]
+		if n == nil || need[n] {
 			continue
 		}
-		keep = append(keep, n)
+		need[n] = true
 		for _, v := range n.Inputs {
-			live[v] = true
+			mark(v)
 		}
-		n.subgraphs(func(s *Graph) { s.captured(func(v *Value) { live[v] = true }) })
+		n.subgraphs(func(s *Graph) { s.captured(mark) })
 	}
-	for i, j := 0, len(keep)-1; i < j; i, j = i+1, j-1 {
-		keep[i], keep[j] = keep[j], keep[i]
+	nodes := g.Nodes[:0:0]
+	for _, n := range g.Nodes {
+		if need[n] {
+			nodes = append(nodes, n)
+		}
 	}
-	g.Nodes = keep
 	inits := g.Inits[:0:0]
 	for _, v := range g.Inits {
 		if live[v] {
 			inits = append(inits, v)
 		}
 	}
-	g.Inits = inits
+	g.Nodes, g.Inits = nodes, inits
 }
 
 // Sort puts the nodes in topological order, stable in the given order.

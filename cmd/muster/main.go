@@ -21,7 +21,7 @@ import (
 // verbs lists every verb, sorted by name: one file each.
 var verbs = []func(*app) *cobra.Command{
 	auditVerb, compressVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
-	promoteVerb, releaseVerb, rollbackVerb, serveVerb, storeVerb, trainVerb, verifyVerb, versionVerb,
+	predictVerb, promoteVerb, releaseVerb, rollbackVerb, serveVerb, storeVerb, trainVerb, verifyVerb, versionVerb,
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -182,7 +182,7 @@ func TestTables(t *testing.T) {
 		{"op", "table.go", regexp.MustCompile(`(?m)^var (\w+) += +Op\{`)},
 		{"check", "metric.go", regexp.MustCompile(`(?m)^func (new[A-Z]\w+)\(\[?`)},
 		{"cmd/muster", "main.go", regexp.MustCompile(`(?m)^func (\w+Verb)\(a \*app\)`)},
-		{"audit", "table.go", regexp.MustCompile(`(?m)^func (check[A-Z]\w+)\(`)},
+		{"audit", "audit.go", regexp.MustCompile(`(?m)^func (\w+)\(in \*Input\) \[\]Finding`)},
 	} {
 		tab, err := os.ReadFile(filepath.Join(root, c.dir, c.table))
 		if err != nil {
