@@ -107,9 +107,17 @@ func shapeOf(b *graph.Builder, x *graph.Value) *graph.Value {
 	return b.Op("Shape", x)
 }
 
+// reshapeTo gives v a shape in which 0 is a size of 0, not "keep" (as far as the opset can say so).
+func reshapeTo(b *graph.Builder, v, shape *graph.Value) *graph.Value {
+	if opset(b) < 14 {
+		return b.Op("Reshape", v, shape)
+	}
+	return b.OpA("Reshape", []graph.Attr{graph.Int("allowzero", 1)}, v, shape)
+}
+
 // reshapeLike gives v the shape of x.
 func reshapeLike(b *graph.Builder, v, x *graph.Value) *graph.Value {
-	return b.Op("Reshape", v, shapeOf(b, x))
+	return reshapeTo(b, v, shapeOf(b, x))
 }
 
 // axisSize is the size of one axis of x as a vector of one element.
@@ -126,7 +134,10 @@ func zerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
 }
 
 // sumTo adds up dy, which has the shape of y, over the axes along which x was repeated to the shape of y.
-func (c *GradCall) sumTo(dy, y, x *graph.Value) *graph.Value {
+func (c *GradCall) sumTo(dy, y, x *graph.Value) *graph.Value { return c.sumLead(dy, y, x, 0) }
+
+// sumLead is sumTo where the last same axes of x and y are known to agree.
+func (c *GradCall) sumLead(dy, y, x *graph.Value, same int) *graph.Value {
 	if dy == nil {
 		return nil
 	}
@@ -136,7 +147,7 @@ func (c *GradCall) sumTo(dy, y, x *graph.Value) *graph.Value {
 	}
 	lead := len(y.Shape) - len(x.Shape)
 	var axes []int64
-	for i := range y.Shape {
+	for i := range y.Shape[:len(y.Shape)-same] {
 		if i < lead {
 			axes = append(axes, int64(i))
 			continue

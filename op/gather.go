@@ -128,19 +128,15 @@ var opGatherGrad = Op{
 		flat := reshape(b, idx, -1)
 		values := concat(b, unsqueeze(b, fill(b, dy, 0), 0), unsqueeze(b, fill(b, dy, 1), 0))
 		hot := b.OpA("OneHot", []graph.Attr{graph.Int("axis", 0)}, flat, size, values) // [n, K]
-		end := at
-		if at < 0 {
-			end = at // Slice counts from the end too
-		}
-		lead := b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(0), b.Ints(end), b.Ints(0)))
+		// Slice counts negative axes from the end, as Gather does.
+		lead := b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(0), b.Ints(at), b.Ints(0)))
 		rows := b.Op("Shape", flat)
-		tailStart := at + 1
 		tail := b.Ints(1)
 		if at != -1 {
-			tail = b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(tailStart), b.Ints(1<<30), b.Ints(0)))
+			tail = b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(at+1), b.Ints(1<<30), b.Ints(0)))
 		}
-		rowsOf := b.Op("Reshape", dy, concat(b, lead, rows, tail)) // [P, K, Q]
-		return []*graph.Value{b.Op("Reshape", b.Op("MatMul", hot, rowsOf), shape)}
+		rowsOf := reshapeTo(b, dy, concat(b, lead, rows, tail)) // [P, K, Q]
+		return []*graph.Value{reshapeTo(b, b.Op("MatMul", hot, rowsOf), shape)}
 	},
 	Prepare: gatherGradKernel,
 }

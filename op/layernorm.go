@@ -120,6 +120,12 @@ func moments(v []float64, eps float64) (mean, inv float64) {
 func layerNormGrad(c *GradCall) []*graph.Value {
 	b, n, x, scale := c.B, c.Node, c.In[0], c.In[1]
 	at := wrap(n.Int("axis", -1), len(x.Shape))
+	for _, d := range c.DOut[1:] {
+		if d != nil {
+			c.Fail("the gradient by Mean or InvStdDev is not supported")
+			return make([]*graph.Value, len(c.In))
+		}
+	}
 	if len(scale.Shape) != len(x.Shape)-at || len(c.In) > 2 && c.In[2] != nil && len(c.In[2].Shape) != len(scale.Shape) {
 		c.Fail("a scale %v that is broadcast to %v is not supported", scale.Shape, x.Shape)
 		return make([]*graph.Value, len(c.In))

@@ -191,7 +191,7 @@ func matmulGrad(c *GradCall) []*graph.Value {
 			g = b.Op("MatMul", dy, swapLast(b, w, len(w.Shape)))
 		}
 		full := &graph.Value{Shape: append(append([]graph.Dim{}, y[:len(y)-2]...), v.Shape[len(v.Shape)-2:]...)}
-		g = c.sumTo(g, full, v)
+		g = c.sumLead(g, full, v, 2)
 		if len(c.In[i].Shape) == 1 && g != nil {
 			g = squeeze(b, g, int64(i)) // x was a row, w a column
 		}

@@ -15,7 +15,7 @@ import (
 // x_zero, bias and y_zero may be absent.
 func qlinearOp(name string, requant bool) Op {
 	o := Op{
-		Domain: graph.Domain, Name: name, Since: 1, MinIn: 5, MaxIn: 6, MinOut: 1, MaxOut: 1,
+		Domain: graph.Domain, Name: name, Since: 1, MinIn: 2, MaxIn: 6, MinOut: 1, MaxOut: 1,
 		NoGrad: "its input is an integer",
 		Infer:  func(c *InferCall) error { return qlinearInfer(c, requant) },
 		Ref:    func(c *Call) error { return qlinearRef(c, requant) },
@@ -38,6 +38,9 @@ var (
 
 func qlinearInfer(c *InferCall, requant bool) error {
 	f32 := tensor.Float32
+	if c.in(3) == nil || c.in(4) == nil {
+		return c.Errorf("W or w_scale is absent")
+	}
 	if err := firstErr(c.wantType(0, tensor.Uint8), c.wantType(1, f32), c.wantType(2, tensor.Uint8), c.wantType(3, tensor.Int8),
 		c.wantType(4, f32), c.wantType(5, f32), c.wantType(6, f32), c.wantType(7, tensor.Uint8), c.wantRank(3, 2)); err != nil {
 		return err

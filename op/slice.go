@@ -173,24 +173,38 @@ func sliceGrad(c *GradCall) []*graph.Value {
 			continue
 		}
 		size := axisSize(b, x, i)
-		indices := b.Op("Range", b.Init("const", tensor.OfInt64([]int64{0})), b.Op("Reshape", size, b.Ints()), b.Init("const", tensor.OfInt64([]int64{1})))
-		taken := sliceOf(b, indices, s)
+		taken := c.taken(x.Shape[i], size, s)
+		if taken == nil {
+			return one(nil)
+		}
 		shape[i] = size
 		dy = b.Node(graph.Domain, "GatherGrad", 1, []*graph.Value{dy, taken, concat(b, shape...)}, graph.Int("axis", int64(i)))[0]
 	}
 	return one(dy)
 }
 
-func concat(b *graph.Builder, parts ...*graph.Value) *graph.Value {
-	return b.OpA("Concat", []graph.Attr{graph.Int("axis", 0)}, parts...)
+// taken is the vector of the indices that s takes from an axis of dimension d, size as a value.
+func (c *GradCall) taken(d graph.Dim, size *graph.Value, s span) *graph.Value {
+	b := c.B
+	if d.Known() {
+		start, n := s.resolve(d.Size)
+		v := make([]int64, n)
+		for i := range v {
+			v[i] = int64(start + i*s.step)
+		}
+		return b.Ints(v...)
+	}
+	if opset(b) < 11 { // no Range
+		c.Fail("the size of a sliced axis is not known")
+		return nil
+	}
+	zero, one := b.Init("const", tensor.OfInt64([]int64{0})), b.Init("const", tensor.OfInt64([]int64{1}))
+	all := b.Op("Range", zero, b.Op("Reshape", size, b.Ints()), one)
+	return b.Op("Slice", all, b.Ints(int64(s.start)), b.Ints(int64(s.end)), b.Ints(0), b.Ints(int64(s.step)))
 }
 
-// sliceOf takes a span of the vector v.
-func sliceOf(b *graph.Builder, v *graph.Value, s span) *graph.Value {
-	if opset(b) < 10 {
-		return b.OpA("Slice", []graph.Attr{graph.Ints("axes", 0), graph.Ints("starts", int64(s.start)), graph.Ints("ends", int64(s.end))}, v)
-	}
-	return b.Op("Slice", v, b.Ints(int64(s.start)), b.Ints(int64(s.end)), b.Ints(0), b.Ints(int64(s.step)))
+func concat(b *graph.Builder, parts ...*graph.Value) *graph.Value {
+	return b.OpA("Concat", []graph.Attr{graph.Int("axis", 0)}, parts...)
 }
 
 var (

@@ -1,0 +1,175 @@
+package op_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"muster/graph"
+	"muster/op"
+	"muster/tensor"
+)
+
+// Every operator that a file defines is in the table, the table is sorted, and every row is complete.
+func TestTable(t *testing.T) {
+	pkgs, err := parser.ParseDir(token.NewFileSet(), ".", func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	defined := map[string]string{}
+	for _, p := range pkgs {
+		for file, f := range p.Files {
+			ast.Inspect(f, func(n ast.Node) bool {
+				v, ok := n.(*ast.ValueSpec)
+				if !ok {
+					return true
+				}
+				for _, name := range v.Names {
+					if strings.HasPrefix(name.Name, "op") {
+						defined[name.Name] = file
+					}
+					if name.Name == "table" {
+						for _, e := range v.Values[0].(*ast.CompositeLit).Elts {
+							listed[e.(*ast.Ident).Name] = true
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	for name, file := range defined {
+		if !listed[name] {
+			t.Errorf("%s of %s is not in table.go", name, file)
+		}
+	}
+	var last op.Op
+	for i, o := range op.All() {
+		if i > 0 && !(last.Domain < o.Domain || last.Domain == o.Domain && (last.Name < o.Name || last.Name == o.Name && last.Since < o.Since)) {
+			t.Errorf("%s %s-%d is out of order", o.Domain, o.Name, o.Since)
+		}
+		last = o
+		if o.Infer == nil || o.Ref == nil && o.Body == nil || o.Since < 1 || o.MinOut < 1 {
+			t.Errorf("%s-%d lacks a rule", o.Name, o.Since)
+		}
+		if o.Grad == nil && o.NoGrad == "" && o.Body == nil {
+			t.Errorf("%s-%d has neither a gradient nor a reason", o.Name, o.Since)
+		}
+		if o.Domain == graph.Domain && o.Body == nil {
+			t.Errorf("%s is private and has no body", o.Name)
+		}
+		for _, a := range o.Defaults {
+			if !strings.Contains(" "+o.Attrs+" ", " "+a.Name+" ") {
+				t.Errorf("%s: default of an unknown attribute %s", o.Name, a.Name)
+			}
+		}
+	}
+}
+
+func TestSamplesCoverTable(t *testing.T) {
+	used := map[*op.Op]bool{}
+	for _, s := range samples() {
+		g, n, _ := s.build(t, false)
+		o, err := op.Of(g, n)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		used[o] = true
+	}
+	all := op.All()
+	for i := range all {
+		if !used[&all[i]] {
+			t.Errorf("%s-%d has no sample", all[i].Name, all[i].Since)
+		}
+	}
+}
+
+// Named dimensions do not change what is computed.
+func TestSymbolic(t *testing.T) {
+	for _, s := range samples() {
+		g, _, feeds := s.build(t, false)
+		want, err := eval(g, feeds)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		g, _, feeds = s.build(t, true)
+		if err := op.Infer(g); err != nil {
+			t.Fatal(s, err)
+		}
+		got, err := eval(g, feeds)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		for i := range want {
+			if d := tensor.Diff(got[i], want[i], 0, 0); d != "" {
+				t.Fatal(s, d)
+			}
+		}
+	}
+}
+
+// A body computes what the reference computes: as it is inlined, and as the exported function.
+func TestBodies(t *testing.T) {
+	for _, s := range samples() {
+		g, n, feeds := s.build(t, false)
+		o, _ := op.Of(g, n)
+		if o.Body == nil {
+			continue
+		}
+		want, err := eval(g, feeds)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		if err := op.Infer(g); err != nil {
+			t.Fatal(s, err)
+		}
+		inlined, _ := g.Clone()
+		if err := op.Inline(inlined, inlined.Nodes[0]); err != nil {
+			t.Fatal(s, err)
+		}
+		compare(t, s, "inlined", inlined, feeds, want)
+		if n.Domain == graph.Domain {
+			compareFunction(t, s, g, feeds, want)
+		}
+	}
+}
+
+func compare(t *testing.T, s sample, what string, g *graph.Graph, feeds, want []*tensor.Tensor) {
+	t.Helper()
+	if err := g.Verify(); err != nil {
+		t.Fatal(s, what, err)
+	}
+	got, err := eval(g, feeds)
+	if err != nil {
+		t.Fatal(s, what, err)
+	}
+	for i := range want {
+		if d := diff(got[i], want[i], near(s.tol)); d != "" {
+			t.Errorf("%v %s output %d: %s", s, what, i, d)
+		}
+	}
+}
+
+// compareFunction adds the function, hides the operator behind another name, and evaluates by inlining the function.
+func compareFunction(t *testing.T, s sample, g *graph.Graph, feeds, want []*tensor.Tensor) {
+	t.Helper()
+	g, _ = g.Clone()
+	if err := op.AddFunctions(g); err != nil {
+		t.Fatal(s, err)
+	}
+	if len(g.Model.Functions) != 1 {
+		t.Fatal(s, len(g.Model.Functions), "functions")
+	}
+	g.Model.Functions[0].Domain, g.Nodes[0].Domain = "elsewhere", "elsewhere"
+	if err := op.InlineFunctions(g); err != nil {
+		t.Fatal(s, err)
+	}
+	if len(g.Nodes) < 2 {
+		t.Fatal(s, "the function was not inlined")
+	}
+	compare(t, s, "function", g, feeds, want)
+}
