@@ -19,16 +19,7 @@ func mapKernel(n int, f func(dst, x []float32)) Kernel                  { return
 func binaryKernel(p *Prep, f binaryFast) (Kernel, bool)                 { return Kernel{}, false }
 func reduceKernel(p *Prep, f reduceFast) (Kernel, bool)                 { return Kernel{}, false }
 func clipKernel(p *Prep, lo, hi float32) (Kernel, bool)                 { return Kernel{}, false }
-func whereKernel(p *Prep) (Kernel, bool)                                { return Kernel{}, false }
 func castKernel(p *Prep) (Kernel, bool)                                 { return Kernel{}, false }
-func dropoutKernel(p *Prep) (Kernel, bool)                              { return Kernel{}, false }
-func constantOfShapeKernel(p *Prep) (Kernel, bool)                      { return Kernel{}, false }
-func transposeKernel(p *Prep) (Kernel, bool)                            { return Kernel{}, false }
-func concatKernel(p *Prep) (Kernel, bool)                               { return Kernel{}, false }
-func splitKernel(p *Prep) (Kernel, bool)                                { return Kernel{}, false }
-func sliceKernel(p *Prep) (Kernel, bool)                                { return Kernel{}, false }
-func gatherGradKernel(p *Prep) (Kernel, bool)                           { return Kernel{}, false }
-func expandKernel(p *Prep) (Kernel, bool)                               { return Kernel{}, false }
 func softmaxKernel(p *Prep, P, n, Q int, logarithm bool) (Kernel, bool) { return Kernel{}, false }
 func softmaxGradKernel(p *Prep, P, n, Q int) (Kernel, bool)             { return Kernel{}, false }
 func geluGradKernel(p *Prep) (Kernel, bool)                             { return Kernel{}, false }

@@ -1,0 +1,7 @@
+package op
+
+func teamRun(n int, f func(int)) {
+	for i := 0; i < n; i++ {
+		f(i)
+	}
+}

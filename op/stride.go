@@ -1,0 +1,363 @@
+package op
+
+import (
+	"unsafe"
+
+	"muster/tensor"
+)
+
+// maxAxes bounds the axes of a strided copy after merging; more are left to the reference.
+const maxAxes = 8
+
+// strided is a copy of elements from anywhere to consecutive places: what
+// Transpose, Slice, Expand and Where's operands come down to.
+type strided struct {
+	size   int // bytes per element
+	axes   int
+	shape  [maxAxes]int
+	stride [maxAxes]int // in elements of the source
+	base   int
+	inner  int // elements along the last axis
+	step   int // source stride of the last axis
+	outer  int // product of the axes before
+}
+
+// newStrided merges axes that are contiguous with each other and drops those of size 1.
+func newStrided(d tensor.DType, shape tensor.Shape, strides []int, base int) (strided, bool) {
+	s := strided{size: d.Bits() / 8, base: base, outer: 1, inner: 1}
+	for i, n := range shape {
+		if n == 1 {
+			continue
+		}
+		if k := s.axes - 1; k >= 0 && s.stride[k] == strides[i]*n {
+			s.shape[k] *= n
+			s.stride[k] = strides[i]
+			continue
+		}
+		if s.axes == maxAxes {
+			return s, false
+		}
+		s.shape[s.axes], s.stride[s.axes] = n, strides[i]
+		s.axes++
+	}
+	if s.axes > 0 {
+		s.axes--
+		s.inner, s.step = s.shape[s.axes], s.stride[s.axes]
+	}
+	for _, n := range s.shape[:s.axes] {
+		s.outer *= n
+	}
+	return s, true
+}
+
+// rowsPerTask is how many inner rows one task copies.
+func (s *strided) rowsPerTask() int { return rowsPer(s.inner) }
+
+func (s *strided) tasks() int {
+	if s.inner == 0 {
+		return 0
+	}
+	return (s.outer + s.rowsPerTask() - 1) / s.rowsPerTask()
+}
+
+// from returns the source element where outer row r starts.
+func (s *strided) from(r int) int {
+	at := s.base
+	for a := s.axes - 1; a >= 0; a-- {
+		at += r % s.shape[a] * s.stride[a]
+		r /= s.shape[a]
+	}
+	return at
+}
+
+// copy does the rows of one task.
+func (s *strided) copy(dst, src []byte, task int) {
+	per := s.rowsPerTask()
+	for r, hi := task*per, min(s.outer, (task+1)*per); r < hi; r++ {
+		s.row(dst[r*s.inner*s.size:(r+1)*s.inner*s.size], src, s.from(r))
+	}
+}
+
+func (s *strided) row(dst, src []byte, at int) {
+	switch {
+	case s.step == 1:
+		copy(dst, src[at*s.size:])
+	case s.size == 4:
+		gatherRow[uint32](dst, src, at, s.step)
+	case s.size == 8:
+		gatherRow[uint64](dst, src, at, s.step)
+	case s.size == 2:
+		gatherRow[uint16](dst, src, at, s.step)
+	default:
+		gatherRow[uint8](dst, src, at, s.step)
+	}
+}
+
+func gatherRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, at, step int) {
+	d, s := words[T](dst), words[T](src)
+	for i := range d {
+		d[i] = s[at]
+		at += step
+	}
+}
+
+// words views bytes as elements of T; tensors are aligned to their element size.
+func words[T uint8 | uint16 | uint32 | uint64](b []byte) []T {
+	if len(b) == 0 {
+		return nil
+	}
+	var z T
+	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/int(unsafe.Sizeof(z)))
+}
+
+// stridedKernel copies input i to output 0.
+func stridedKernel(p *Prep, i int, strides []int, base int) (Kernel, bool) {
+	s, ok := newStrided(p.Out[0].DType, p.Out[0].Shape, strides, base)
+	if !ok {
+		return Kernel{}, false
+	}
+	return Kernel{Run: split(s.tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		s.copy(out[0].Data, in[i].Data, task)
+	})}, true
+}
+
+// tile is the side of the squares that a matrix is transposed by: one row of each side fits a cache line.
+const tile = 16
+
+// transposeKernel: what ends in a swap of two blocks of axes is a batch of matrix transposes, the rest strided rows.
+func transposeKernel(p *Prep) (Kernel, bool) {
+	strides := permuted(p.In[0].Shape, permutation(p.Node, len(p.In[0].Shape)))
+	s, ok := newStrided(p.Out[0].DType, p.Out[0].Shape, strides, 0)
+	if !ok {
+		return Kernel{}, false
+	}
+	// Output [..., R, C] with source strides [..., 1, step]: columns of the source are rows of the output.
+	if s.size == 4 && s.axes > 0 && s.step > 1 && s.stride[s.axes-1] == 1 {
+		return swapKernel(s), true
+	}
+	return Kernel{Run: split(s.tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		s.copy(out[0].Data, in[0].Data, task)
+	})}, true
+}
+
+// swapKernel transposes matrices of 4-byte elements in square tiles, one band of tile output rows per task.
+func swapKernel(s strided) Kernel {
+	R, C := s.shape[s.axes-1], s.inner
+	batch := s
+	batch.axes--
+	bands := (R + tile - 1) / tile
+	n := s.outer / max(R, 1) * bands
+	if C == 0 {
+		n = 0
+	}
+	per := max(1, chunk/max(1, tile*C))
+	return Kernel{Run: split((n+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		dst, src := words[uint32](out[0].Data), words[uint32](in[0].Data)
+		for b := task * per; b < min(n, (task+1)*per); b++ {
+			m, lo := b/bands, b%bands*tile
+			swapBand(dst[m*R*C:(m+1)*R*C], src[batch.from(m):], lo, min(R, lo+tile), C, s.step)
+		}
+	})}
+}
+
+// swapBand writes dst[r][c] = src[c*step + r] for rows lo to hi.
+func swapBand(dst, src []uint32, lo, hi, C, step int) {
+	for c0 := 0; c0 < C; c0 += tile {
+		c1 := min(C, c0+tile)
+		for c := c0; c < c1; c++ {
+			row := src[c*step+lo:][:hi-lo]
+			for i, x := range row {
+				dst[(lo+i)*C+c] = x
+			}
+		}
+	}
+}
+
+func expandKernel(p *Prep) (Kernel, bool) {
+	return stridedKernel(p, 0, broadcastStrides(p.Out[0].Shape, p.In[0].Shape), 0)
+}
+
+func sliceKernel(p *Prep) (Kernel, bool) {
+	for _, t := range p.In[1:] {
+		if t != nil && t.Data == nil && t.Elems() > 0 {
+			return Kernel{}, false
+		}
+	}
+	base, strides, err := sliceStrides(p.Node, p.In)
+	if err != nil || strides == nil {
+		return Kernel{}, false
+	}
+	return stridedKernel(p, 0, strides, base)
+}
+
+// part is what one operand of a Concat or one output of a Split has in common with the long tensor.
+type part struct{ lead, n, row, pos int }
+
+// partsOf lays the short tensors along axis at of the long one.
+func partsOf(long *tensor.Tensor, short []*tensor.Tensor, at int) []part {
+	lead, row := chunkOf(long, at)
+	var ps []part
+	pos := 0
+	for _, t := range short {
+		_, n := chunkOf(t, at)
+		ps = append(ps, part{lead, n, row, pos})
+		pos += n
+	}
+	return ps
+}
+
+// rows copies part p between the long and the short tensor for chunks lo to hi.
+func (p part) rows(long, short []byte, lo, hi int, join bool) {
+	for i := lo; i < hi; i++ {
+		l, s := long[i*p.row+p.pos:][:p.n], short[i*p.n:][:p.n]
+		if join {
+			copy(l, s)
+		} else {
+			copy(s, l)
+		}
+	}
+}
+
+func concatKernel(p *Prep) (Kernel, bool) {
+	at := wrap(p.Node.Int("axis", 0), len(p.Out[0].Shape))
+	ps := partsOf(p.Out[0], p.In, at)
+	lead, row := ps[0].lead, ps[0].row
+	per := rowsPer(row / 4)
+	return Kernel{Run: split((lead+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		for i, t := range in {
+			ps[i].rows(out[0].Data, t.Data, task*per, min(lead, (task+1)*per), true)
+		}
+	})}, true
+}
+
+func splitKernel(p *Prep) (Kernel, bool) {
+	at := wrap(p.Node.Int("axis", 0), len(p.In[0].Shape))
+	ps := partsOf(p.In[0], p.Out, at)
+	lead, row := ps[0].lead, ps[0].row
+	per := rowsPer(row / 4)
+	return Kernel{Run: split((lead+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		for i, t := range out {
+			ps[i].rows(in[0].Data, t.Data, task*per, min(lead, (task+1)*per), false)
+		}
+	})}, true
+}
+
+func dropoutKernel(*Prep) (Kernel, bool) {
+	return Kernel{Run: serial(func(in, out []*tensor.Tensor) {
+		copy(out[0].Data, in[0].Data)
+		if len(out) > 1 && out[1] != nil {
+			for i := range out[1].Data {
+				out[1].Data[i] = 1
+			}
+		}
+	}), Over: 1}, true
+}
+
+func constantOfShapeKernel(p *Prep) (Kernel, bool) {
+	value := make([]byte, p.Out[0].DType.Bits()/8)
+	if a := p.Node.Attr("value"); a != nil {
+		copy(value, a.T.Data)
+	}
+	return Kernel{Run: serial(func(_, out []*tensor.Tensor) {
+		d := out[0].Data
+		for n := copy(d, value); n > 0 && n < len(d); n *= 2 {
+			copy(d[n:], d[:n])
+		}
+	})}, true
+}
+
+// gatherGradKernel adds rows in the order of the indices, on one thread: rows may repeat.
+func gatherGradKernel(p *Prep) (Kernel, bool) {
+	if p.Out[0].DType != tensor.Float32 {
+		return Kernel{}, false
+	}
+	a := p.Node.Int("axis", 0)
+	shape := p.Out[0].Shape
+	at := wrap(a, len(shape))
+	n := int64(shape[at])
+	return Kernel{
+		Run: serial(func(in, out []*tensor.Tensor) {
+			clear(out[0].Data)
+			scatter(out[0].Float32s(), in[0].Float32s(), in[1], shape, at)
+		}),
+		Check: func(in []*tensor.Tensor) error { return indexCheck(in[1], n) },
+	}, true
+}
+
+// whereKernel selects 4-byte elements; operands are read through their strides.
+func whereKernel(p *Prep) (Kernel, bool) {
+	out := p.Out[0].Shape
+	if p.Out[0].DType.Bits() != 32 {
+		return Kernel{}, false
+	}
+	var s [3]strided
+	merged := mergeAxes(out, broadcastStrides(out, p.In[0].Shape), broadcastStrides(out, p.In[1].Shape), broadcastStrides(out, p.In[2].Shape))
+	if len(merged.shape) > maxAxes {
+		return Kernel{}, false
+	}
+	for i := range s {
+		s[i] = fixedStrided(merged.shape, merged.strides[i])
+	}
+	per := s[0].rowsPerTask()
+	return Kernel{Run: split(s[0].tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		dst, x, y := words[uint32](out[0].Data), words[uint32](in[1].Data), words[uint32](in[2].Data)
+		for r := task * per; r < min(s[0].outer, (task+1)*per); r++ {
+			selectRow(dst[r*s[0].inner:(r+1)*s[0].inner], in[0].Data, x, y, s[0].from(r), s[1].from(r), s[2].from(r), s[0].step, s[1].step, s[2].step)
+		}
+	})}, true
+}
+
+func selectRow(dst []uint32, cond []byte, x, y []uint32, c, i, j, cs, is, js int) {
+	for k := range dst {
+		if cond[c] != 0 {
+			dst[k] = x[i]
+		} else {
+			dst[k] = y[j]
+		}
+		c, i, j = c+cs, i+is, j+js
+	}
+}
+
+// merged is a shape with several tensors' strides after merging neighbouring axes that all tensors read alike.
+type merged struct {
+	shape   []int
+	strides [][]int
+}
+
+func mergeAxes(shape tensor.Shape, strides ...[]int) merged {
+	m := merged{strides: make([][]int, len(strides))}
+	for a, n := range shape {
+		if n == 1 {
+			continue
+		}
+		k := len(m.shape) - 1
+		join := k >= 0
+		for t := range strides {
+			join = join && m.strides[t][k] == strides[t][a]*n
+		}
+		if join {
+			m.shape[k] *= n
+		} else {
+			m.shape, k = append(m.shape, n), k+1
+		}
+		for t := range strides {
+			m.strides[t] = append(m.strides[t][:k:k], strides[t][a])
+		}
+	}
+	return m
+}
+
+// fixedStrided is newStrided for axes that are merged already.
+func fixedStrided(shape, stride []int) strided {
+	s := strided{size: 4, outer: 1, inner: 1}
+	s.axes = copy(s.shape[:], shape)
+	copy(s.stride[:], stride)
+	if s.axes > 0 {
+		s.axes--
+		s.inner, s.step = s.shape[s.axes], s.stride[s.axes]
+	}
+	for _, n := range s.shape[:s.axes] {
+		s.outer *= n
+	}
+	return s
+}
