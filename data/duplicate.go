@@ -15,8 +15,9 @@ const (
 	// of the numbers of two rows, each as a share of its range (images: of the declared
 	// range; columns: from the 5% to the 95% quantile).
 	NearShare = 0.01
-	// NearFactor: and at most this share of the median distance from a row to the nearest
-	// of 512 others, so that in data that is dense by nature neighbours are not called copies.
+	// NearFactor: and at most this share of the median distance from a row to the nearest of
+	// a random quarter of the rows (16 to 512 of them), so that in data that is dense by
+	// nature neighbours are not called copies, and in a set full of copies they still are.
 	NearFactor = 0.1
 	// ExhaustiveRows is the number of different rows up to which every pair is considered.
 	// Beyond it a row is compared with the next 32 rows in each of 8 sorted orders, by
@@ -266,10 +267,10 @@ func (v *vectors) threshold() float64 {
 	if v.dim == 0 {
 		return 0
 	}
-	n := len(v.rows)
-	refs := evenly(n, nearReferences)
+	n, key := len(v.rows), rng.New(0).Named("near duplicates")
+	refs := sample(n, min(nearReferences, max(n/4, 16)), key.Named("references"))
 	var nearest []float64
-	for _, q := range evenly(n, nearQueries) {
+	for _, q := range sample(n, nearQueries, key.Named("queries")) {
 		best := float32(math.Inf(1))
 		for _, r := range refs {
 			if r != q && v.bucket[r] == v.bucket[q] {
@@ -285,11 +286,15 @@ func (v *vectors) threshold() float64 {
 	return min(NearShare, NearFactor*nearest[len(nearest)/2])
 }
 
-// evenly returns up to k numbers below n, evenly spread.
-func evenly(n, k int) []int {
-	out := make([]int, 0, min(n, k))
-	for i := range min(n, k) {
-		out = append(out, i*n/min(n, k))
+// sample returns all numbers below n if they are at most k, else k random ones, some
+// perhaps twice.
+func sample(n, k int, key rng.Key) []int {
+	out, st := make([]int, min(n, k)), key.Stream()
+	for i := range out {
+		out[i] = i
+		if n > k {
+			out[i] = st.Intn(n)
+		}
 	}
 	return out
 }
