@@ -27,8 +27,11 @@ func classBalance(in *Input) []Finding {
 	if len(classes) == 0 {
 		return notInspected("no row has a label", "")
 	}
-	least, most := 0, 0
+	least, most, rare := 0, 0, 0
 	for k, n := range counts {
+		if float64(n)*float64(len(classes)) < rareShare*float64(total) {
+			rare++
+		}
 		if n < counts[least] {
 			least = k
 		}
@@ -50,9 +53,9 @@ func classBalance(in *Input) []Finding {
 	case len(classes) < 2:
 		f.Severity, f.Count, f.Message = Error, total, fmt.Sprintf("all rows have the label %s", classes[0])
 		f.Hint = "a classifier needs rows of at least two classes"
-	case float64(counts[least])*float64(len(classes)) < rareShare*float64(total):
-		f.Severity, f.Count = Warning, counts[least]
-		f.Hint = fmt.Sprintf("%s is rare (below %g/%d of the rows): read its own accuracy, not only the overall one", classes[least], rareShare, len(classes))
+	case rare > 0:
+		f.Severity, f.Count = Warning, rare
+		f.Hint = fmt.Sprintf("a class with less than %g/%d of the rows is rare: read its own accuracy, not only the overall one", rareShare, len(classes))
 	}
 	return []Finding{f}
 }

@@ -40,6 +40,9 @@ func (f Finding) rowList() string {
 		text[i] = strconv.Itoa(r)
 	}
 	s := "rows " + strings.Join(text, ", ")
+	if f.Count == 1 {
+		s = "row " + text[0]
+	}
 	if more := f.Count - len(f.Rows); more > 0 {
 		s += fmt.Sprintf(" and %d more", more)
 	}

@@ -19,6 +19,9 @@ const (
 	// a random quarter of the rows (16 to 512 of them), so that in data that is dense by
 	// nature neighbours are not called copies, and in a set full of copies they still are.
 	NearFactor = 0.1
+	// NearFloor is a distance at which two images are near duplicates however dense the data
+	// is: a quarter of a grey level of 256 on average.
+	NearFloor = 0.001
 	// ExhaustiveRows is the number of different rows up to which every pair is considered.
 	// Beyond it a row is compared with the next 32 rows in each of 8 sorted orders, by
 	// random projections: the cost is linear, and a pair can be missed.
@@ -46,7 +49,7 @@ type Duplicates struct {
 // FindDuplicates compares all rows. Two rows are exact duplicates if all features have the
 // same bits, missing values included. They are near duplicates if all categories and the
 // places of missing values are equal and the numbers are no further apart than Threshold,
-// the smaller of NearShare and the NearFactor rule.
+// the smaller of NearShare and the NearFactor rule (for images at least NearFloor).
 func FindDuplicates(s *Set) *Duplicates {
 	d := &Duplicates{Groups: make([]int, s.Len())}
 	for i := range d.Groups {
@@ -55,6 +58,9 @@ func FindDuplicates(s *Set) *Duplicates {
 	first := d.exact(s)
 	v := newVectors(s, first)
 	d.Threshold = v.threshold()
+	if s.Image() != nil {
+		d.Threshold = max(d.Threshold, NearFloor)
+	}
 	d.Exhaustive = len(first) <= ExhaustiveRows
 	if v.dim > 0 {
 		if d.Exhaustive {
