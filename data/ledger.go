@@ -301,7 +301,7 @@ func (l *Ledger) Digest() record.Digest {
 
 // Subject names the ledger in records.
 func (l *Ledger) Subject() record.Subject {
-	return record.Subject{Kind: "split", Name: "ledger", Digest: l.Digest()}
+	return record.Subject{Kind: "ledger", Name: "split", Digest: l.Digest()}
 }
 
 // maxLedgerBytes bounds a ledger file: 5,000,000 rows and their uses.
