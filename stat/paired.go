@@ -119,7 +119,7 @@ func NonInferior(worse, better, n int, margin, alpha float64) (NonInferiority, e
 	if !(margin >= 0 && margin < 1) || alpha >= 0.5 {
 		return r, fault.New(fault.Numeric, "", "stat: margin %v must lie in [0, 1), alpha %v below 0.5", margin, alpha)
 	}
-	if worse < 0 || better < 0 || n < worse+better || n > 1<<31 {
+	if worse < 0 || better < 0 || n < worse+better || n > 1<<30 {
 		return r, fault.New(fault.Numeric, "", "stat: %d worse and %d better of %d pairs is impossible", worse, better, n)
 	}
 	r.Decision, r.P, r.PWorse = Unsure, 1, 1
@@ -237,7 +237,7 @@ func PairsNeeded(loss, discordant, alpha, power float64) (int, error) {
 	if !(loss > 0 && loss <= discordant) {
 		return 0, fault.New(fault.Numeric, "", "stat: a loss of %v needs a discordance of at least as much, not %v", loss, discordant)
 	}
-	return int(math.Min(math.Ceil(pairsNeeded(loss, discordant, alpha, power)), 1<<53)), nil
+	return int(math.Min(math.Ceil(pairsNeeded(loss, discordant, alpha, power)), math.MaxInt32)), nil
 }
 
 func pairsNeeded(d, psi, alpha, power float64) float64 {
