@@ -15,28 +15,11 @@ import (
 var opSoftmaxCrossEntropyLoss = Op{
 	Name: "SoftmaxCrossEntropyLoss", Since: 12, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 2, Attrs: "ignore_index reduction",
 	Infer: func(c *InferCall) error {
-		if err := firstErr(c.wantFloat(0), c.wantIndex(1), c.wantRank(2, 1)); err != nil {
+		if err := c.labelRule(0, 1, 2); err != nil {
 			return err
 		}
-		d := c.In[0].DType
-		if w := c.in(2); w != nil && w.DType != d {
-			return c.Errorf("weights are %s, scores %s", w.DType, d)
-		}
-		s, l := c.In[0].Shape, c.In[1].Shape
+		d, s, l := c.In[0].DType, c.In[0].Shape, c.In[1].Shape
 		c.Set(1, d, s)
-		if s != nil && l != nil {
-			if len(s) < 2 || len(l) != len(s)-1 {
-				return c.Errorf("labels %v for scores %v", l, s)
-			}
-			for i, e := range append([]graph.Dim{s[0]}, s[2:]...) {
-				if e.Known() && l[i].Known() && e.Size != l[i].Size {
-					return c.Errorf("labels %v for scores %v", l, s)
-				}
-			}
-			if w := c.in(2); w != nil && w.Shape != nil && w.Shape[0].Known() && s[1].Known() && w.Shape[0].Size != s[1].Size {
-				return c.Errorf("weights %v for scores %v", w.Shape, s)
-			}
-		}
 		switch r := c.Node.Str("reduction", "mean"); r {
 		case "none":
 			c.Set(0, d, l)
@@ -50,6 +33,32 @@ var opSoftmaxCrossEntropyLoss = Op{
 	Ref:     crossEntropy,
 	Grad:    crossEntropyGrad,
 	Prepare: func(p *Prep) (Kernel, bool) { return crossEntropyKernel(p) },
+}
+
+// labelRule checks scores [N, C, D...], labels [N, D...] and weights [C] at the given inputs.
+func (c *InferCall) labelRule(scores, labels, weights int) error {
+	if err := firstErr(c.wantFloat(scores), c.wantIndex(labels), c.wantRank(weights, 1)); err != nil {
+		return err
+	}
+	s, l, w := c.In[scores].Shape, c.In[labels].Shape, c.in(weights)
+	if w != nil && w.DType != c.In[scores].DType {
+		return c.Errorf("weights are %s, scores %s", w.DType, c.In[scores].DType)
+	}
+	if s == nil || l == nil {
+		return nil
+	}
+	if len(s) < 2 || len(l) != len(s)-1 {
+		return c.Errorf("labels %v for scores %v", l, s)
+	}
+	for i, e := range append([]graph.Dim{s[0]}, s[2:]...) {
+		if e.Known() && l[i].Known() && e.Size != l[i].Size {
+			return c.Errorf("labels %v for scores %v", l, s)
+		}
+	}
+	if w != nil && w.Shape != nil && w.Shape[0].Known() && s[1].Known() && w.Shape[0].Size != s[1].Size {
+		return c.Errorf("weights %v for scores %v", w.Shape, s)
+	}
+	return nil
 }
 
 // noIgnore is the ignore_index that no label has.
@@ -144,21 +153,11 @@ var opSoftmaxCrossEntropyLossGrad = Op{
 	Domain: graph.Domain, Name: "SoftmaxCrossEntropyLossGrad", Since: 1, MinIn: 3, MaxIn: 4, MinOut: 1, MaxOut: 1,
 	Attrs: "ignore_index reduction", Defaults: []graph.Attr{graph.Int("ignore_index", noIgnore), graph.Str("reduction", "mean")},
 	Infer: func(c *InferCall) error {
-		if err := firstErr(c.wantFloat(0), c.wantFloat(1), c.wantIndex(2)); err != nil {
+		if err := firstErr(c.wantFloat(0), c.labelRule(1, 2, 3)); err != nil {
 			return err
 		}
 		s, l := c.In[1].Shape, c.In[2].Shape
-		if s != nil && l != nil && len(l) != len(s)-1 {
-			return c.Errorf("labels %v for scores %v", l, s)
-		}
-		a, ok1 := known(s)
 		n, ok2 := known(l)
-		if s != nil && l != nil && ok1 && ok2 && s[1].Size*n != a {
-			return c.Errorf("labels %v for scores %v", l, s)
-		}
-		if w := c.in(3); w != nil && w.Shape != nil && s != nil && w.Shape[0].Known() && s[1].Known() && w.Shape[0].Size != s[1].Size {
-			return c.Errorf("weights %v for scores %v", w.Shape, s)
-		}
 		d, ok := known(c.In[0].Shape)
 		if none := c.Node.Str("reduction", "mean") == "none"; c.In[0].Shape != nil && ok && (!none && d != 1 || none && l != nil && ok2 && d != n) {
 			return c.Errorf("dLoss is %v", c.In[0].Shape)

@@ -1,7 +1,5 @@
 package op
 
-func teamRun(n int, f func(int)) {
-	for i := 0; i < n; i++ {
-		f(i)
-	}
-}
+import "muster/internal/team"
+
+func teamRun(n int, f func(int)) { team.Run(n, f) }

@@ -156,7 +156,7 @@ var opLayerNormalizationGrad = Op{
 	Attrs: "axis", Defaults: []graph.Attr{graph.Int("axis", -1)},
 	Infer: func(c *InferCall) error {
 		x, a := c.In[1].Shape, c.Node.Int("axis", -1)
-		if err := firstErr(c.wantFloat(1), c.alike(0, 1), c.alike(3, 4)); err != nil {
+		if err := firstErr(c.wantFloat(0), c.wantFloat(1), c.wantFloat(2), c.wantFloat(3), c.wantFloat(4), c.alike(0, 1), c.alike(3, 4)); err != nil {
 			return err
 		}
 		if x != nil {

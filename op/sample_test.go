@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"muster/fault"
 	"muster/graph"
 	"muster/op"
 	"muster/tensor"
@@ -122,6 +123,9 @@ func eval(g *graph.Graph, feeds []*tensor.Tensor) ([]*tensor.Tensor, error) {
 				continue
 			}
 			shape, _ := v.Static()
+			if shape.Elems() > 1<<20 {
+				return nil, fault.New(fault.Exhausted, n.Place(), "%s is too much for a test", shape)
+			}
 			env[v] = tensor.New(v.DType, shape...)
 			c.Out = append(c.Out, env[v])
 		}
