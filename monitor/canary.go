@@ -232,7 +232,7 @@ func (s CanaryState) Valid() error {
 		return bad("stage %q is unknown", s.Stage)
 	case o.N < 0 || o.Worse < 0 || o.Better < 0 || o.Worse > o.N || o.Better > o.N-o.Worse:
 		return bad("%d worse and %d better of %d pairs", o.Worse, o.Better, o.N)
-	case d.N < 0 || d.Hits < 0 || d.Hits > d.N || d.N != s.Seen || s.Unlabeled != s.Seen-o.N || s.Seen > 1<<40 || s.Unlabeled < 0:
+	case d.N < 0 || d.Hits < 0 || d.Hits > d.N || d.N != s.Seen || s.Unlabeled != s.Seen-o.N || int64(s.Seen) > 1<<40 || s.Unlabeled < 0:
 		return bad("%d pairs, %d unlabelled, %d labelled, %d disagreements of %d", s.Seen, s.Unlabeled, o.N, d.Hits, d.N)
 	}
 	return nil

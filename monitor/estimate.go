@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"muster/internal/detmath"
 	"muster/record"
 	"muster/stat"
 )
@@ -81,6 +82,11 @@ func betaInterval(mean, variance, level float64) stat.Interval {
 		return iv
 	}
 	tail := (1 - level) / 2
+	if float64(m*(1-m))*scale > 1e5 { // normal to five digits, and the Beta law is slow to evaluate there
+		half := float64(detmath.NormalQuantile(1-tail) * math.Sqrt(variance))
+		iv.Low, iv.High = math.Max(0, mean-half), math.Min(1, mean+half)
+		return iv
+	}
 	iv.Low = math.Min(mean, stat.BetaQuantile(tail, float64(m*scale), float64((1-m)*scale)))
 	iv.High = math.Max(mean, stat.BetaQuantile(1-tail, float64(m*scale), float64((1-m)*scale)))
 	return iv

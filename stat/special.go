@@ -52,6 +52,7 @@ func logBinomial(x, n, p float64) float64 {
 
 // BetaCDF returns the regularised incomplete beta function I_x(a, b) for a, b > 0:
 // continued fraction DLMF 8.17.22 by Lentz's method on the side that converges fast.
+// The number of steps grows as the root of a+b; beyond 1e9 the result loses accuracy.
 func BetaCDF(x, a, b float64) float64 {
 	switch {
 	case x <= 0:
