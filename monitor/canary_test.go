@@ -46,8 +46,8 @@ func TestCanaryErrorRates(t *testing.T) {
 		{"ten points worse", .12, .02, [2]float64{1, 1}, [2]float64{0, 0}},
 	} {
 		rolled, promoted, n, rounds := 0, 0, 3000, 80
-		if c.worse == c.better && !testing.Short() {
-			rounds = 200 // the stated rates are those of harmless candidates
+		if c.worse == c.better {
+			rounds = 400 // the stated rates are those of harmless candidates
 		}
 		for r := range rounds {
 			s := rng.New(41).Split(uint64(r)).Stream()
