@@ -1,0 +1,9 @@
+//go:build !amd64
+
+package kernel
+
+import "muster/internal/cpu"
+
+func gemmRows(_ cpu.Tier, m, k int, a []float32, arow, acol int, b operand, c []float32, ldc, mode int, bias []float32) {
+	gemmRowsRef(m, k, a, arow, acol, b, c, ldc, mode, bias)
+}

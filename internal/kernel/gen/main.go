@@ -1,0 +1,48 @@
+// Command gen writes the assembly of package kernel and its Go declarations.
+// It has no dependencies; `go generate ./internal/kernel` runs it.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// outputs lists the files that are written, each by one function, sorted by name.
+var outputs = []struct {
+	name  string
+	write func(a *asm)
+}{
+	{"gemm_amd64", gemm},
+	{"qgemm_amd64", qgemm},
+	{"vec_amd64", vec},
+}
+
+// files returns the content of every generated file by name.
+func files() map[string][]byte {
+	m := map[string][]byte{}
+	for _, o := range outputs {
+		a := &asm{}
+		o.write(a)
+		m[o.name+".s"], m[o.name+"_decl.go"] = a.text(), a.declarations()
+	}
+	return m
+}
+
+func main() {
+	dir := "."
+	if len(os.Args) > 1 {
+		dir = os.Args[1]
+	}
+	for name, b := range files() {
+		old, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil && bytes.Equal(old, b) {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, "gen:", err)
+			os.Exit(1)
+		}
+	}
+}
