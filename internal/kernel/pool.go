@@ -37,3 +37,36 @@ func (p *runPool) put(x *pooled) {
 	defer p.mu.Unlock()
 	x.next, p.free = p.free, x
 }
+
+// qpooled is the same for integer products.
+type qpooled struct {
+	r    qrun
+	tile func(int)
+	next *qpooled
+}
+
+type qrunPool struct {
+	mu   sync.Mutex
+	free *qpooled
+}
+
+var qruns qrunPool
+
+func (p *qrunPool) get() *qpooled {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.free
+	if x == nil {
+		x = &qpooled{}
+		x.tile = func(t int) { x.r.tile(t) }
+		return x
+	}
+	p.free = x.next
+	return x
+}
+
+func (p *qrunPool) put(x *qpooled) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x.next, p.free = p.free, x
+}

@@ -1,0 +1,86 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"muster/internal/cpu"
+)
+
+// qgemmRows computes m rows of one panel.
+func qgemmRows(tier cpu.Tier, m, kq int, a []uint8, lda int, b []int8, w int, c []int32, ldc int) {
+	if tier == cpu.Ref || kq == 0 {
+		qgemmRowsRef(m, kq, a, lda, b, w, c, ldc)
+		return
+	}
+	t := tile{k: kq, a: unsafe.Pointer(&a[0]), arow: lda, acol: 4, b: unsafe.Pointer(&b[0]), brow: 4 * panel,
+		c: unsafe.Pointer(&c[0]), crow: 4 * ldc, bias: unsafe.Pointer(&zeros)}
+	if tier == cpu.AVX512 && cpu.HasVNNI() {
+		t.mask = 1<<w - 1
+		h, a0, c0 := (m+(m+13)/14-1)/((m+13)/14), t.a, t.c
+		for i := 0; i < m; i += h {
+			t.a, t.c = unsafe.Add(a0, i*t.arow), unsafe.Add(c0, i*t.crow)
+			qgemm512(min(h, m-i), &t)
+		}
+		return
+	}
+	for n := 0; n < w; n += 16 {
+		qgemmHalf256(t, m, n, min(16, w-n))
+	}
+}
+
+// qgemmHalf256 computes columns n to n+16 of a panel two rows at a time; where 16
+// columns cannot be written, it works on a copy.
+func qgemmHalf256(t tile, m, n, w int) {
+	var ccopy [2 * 16]int32
+	a, c := t.a, unsafe.Add(t.c, 4*n)
+	t.b = unsafe.Add(t.b, 4*n)
+	for i := 0; i < m; i += 2 {
+		q := min(2, m-i)
+		t.a, t.c = unsafe.Add(a, i*t.arow), unsafe.Add(c, i*t.crow)
+		u := t
+		if w < 16 {
+			u.c, u.crow = unsafe.Pointer(&ccopy), 64
+		}
+		if q == 2 {
+			qgemm256x2(&u)
+		} else {
+			qgemm256x1(&u)
+		}
+		for r := 0; r < q && w < 16; r++ {
+			copy(unsafe.Slice((*int32)(unsafe.Add(t.c, r*t.crow)), w), ccopy[16*r:16*r+w])
+		}
+	}
+}
+
+func qgemm512(m int, t *tile) {
+	switch m {
+	case 1:
+		qgemm512x1(t)
+	case 2:
+		qgemm512x2(t)
+	case 3:
+		qgemm512x3(t)
+	case 4:
+		qgemm512x4(t)
+	case 5:
+		qgemm512x5(t)
+	case 6:
+		qgemm512x6(t)
+	case 7:
+		qgemm512x7(t)
+	case 8:
+		qgemm512x8(t)
+	case 9:
+		qgemm512x9(t)
+	case 10:
+		qgemm512x10(t)
+	case 11:
+		qgemm512x11(t)
+	case 12:
+		qgemm512x12(t)
+	case 13:
+		qgemm512x13(t)
+	case 14:
+		qgemm512x14(t)
+	}
+}
