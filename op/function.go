@@ -13,7 +13,7 @@ import (
 // with their defaults; integers and strings are fixed to attrs (or their
 // defaults), because they choose what the body looks like. All inputs are present.
 func Function(domain, name string, attrs ...graph.Attr) (*graph.Function, error) {
-	o := Find(domain, name, 1)
+	o := Find(domain, name, 1<<30)
 	if o == nil {
 		return nil, fault.New(fault.NotFound, domain+"."+name, "there is no such operator")
 	}

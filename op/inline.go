@@ -2,13 +2,17 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"muster/fault"
 	"muster/graph"
 )
 
-// maxNodes bounds what inlining may make of a graph: calls that double at every level are cheap to write.
-const maxNodes = 1 << 20
+// Limits on what calls of functions expand to; calls that double at every level are cheap to write.
+const (
+	maxNodes = 1 << 18
+	maxDepth = 64
+)
 
 // Inline replaces node n of g by its body: that of the table, or of a function of
 // the model if the table has no such operator. Output values stay the same objects.
@@ -23,73 +27,124 @@ func Inline(g *graph.Graph, n *graph.Node) error {
 				return fault.New(fault.Mismatch, n.Place(), "the rank of input %d is not known", i)
 			}
 		}
-		return splice(g, n, func(b *graph.Builder) ([]*graph.Value, error) { return o.Body(b, n, n.Inputs), nil })
-	}
-	f := g.Function(n.Domain, n.Op)
-	if f == nil || Find(n.Domain, n.Op, 1<<30) != nil {
+		return replace(g, n, func(l *inliner) error {
+			return l.splice(n, func() ([]*graph.Value, error) { return o.Body(l.b, n, n.Inputs), nil })
+		})
+	case callee(g, n) == nil:
 		return err
 	}
-	if err := acyclic(g, f, map[*graph.Function]int{}); err != nil {
-		return err
-	}
-	return splice(g, n, func(b *graph.Builder) ([]*graph.Value, error) { return expand(b, n, f) })
+	return replace(g, n, func(l *inliner) error { return l.call(n) })
 }
 
 // InlineFunctions inlines every call of a model's own function that the table does not know.
 func InlineFunctions(g *graph.Graph) error {
-	for again := true; again; {
-		again = false
-		for _, n := range append([]*graph.Node{}, g.Nodes...) {
-			if Find(n.Domain, n.Op, 1<<30) != nil || g.Function(n.Domain, n.Op) == nil {
-				continue
-			}
-			if err := Inline(g, n); err != nil {
-				return err
-			}
-			again = true
+	any := false
+	for _, n := range g.Nodes {
+		any = any || callee(g, n) != nil
+	}
+	if !any {
+		return nil
+	}
+	l := newInliner(g)
+	nodes := g.Nodes
+	g.Nodes = nil
+	for _, n := range nodes {
+		if err := l.call(n); err != nil {
+			g.Nodes = nodes
+			return err
 		}
 	}
 	return nil
 }
 
-// splice puts the nodes that body appends in n's place.
-func splice(g *graph.Graph, n *graph.Node, body func(b *graph.Builder) ([]*graph.Value, error)) error {
-	if len(g.Nodes) > maxNodes {
-		return fault.New(fault.Exhausted, n.Place(), "more than %d nodes after inlining", maxNodes)
+// callee is the function that n calls, nil if its operator is in the table or nowhere.
+func callee(g *graph.Graph, n *graph.Node) *graph.Function {
+	if Find(n.Domain, n.Op, 1<<30) != nil {
+		return nil
 	}
-	at := -1
-	for i := range g.Nodes {
-		if g.Nodes[i] == n {
-			at = i
-		}
-	}
+	return g.Function(n.Domain, n.Op)
+}
+
+// replace runs f where n was; on an error g is as before.
+func replace(g *graph.Graph, n *graph.Node, f func(l *inliner) error) error {
+	at := slices.Index(g.Nodes, n)
 	if at < 0 {
 		return fault.New(fault.NotFound, n.Place(), "the node is not in the graph")
 	}
-	b := graph.NewBuilder(g)
-	if n.Name != "" {
-		b.Prefix = n.Name + "/"
+	l := newInliner(g)
+	nodes := g.Nodes
+	g.Nodes = append([]*graph.Node{}, nodes[:at]...)
+	if err := f(l); err != nil {
+		g.Nodes = nodes
+		return err
 	}
-	before, after := g.Nodes[:at:at], g.Nodes[at+1:]
-	g.Nodes = before
-	outs, err := body(b)
+	g.Nodes = append(g.Nodes, nodes[at+1:]...)
+	return nil
+}
+
+// inliner appends nodes to g, calls replaced by bodies.
+type inliner struct {
+	g     *graph.Graph
+	b     *graph.Builder
+	costs map[*graph.Function]cost
+}
+
+func newInliner(g *graph.Graph) *inliner {
+	return &inliner{g: g, b: graph.NewBuilder(g), costs: map[*graph.Function]cost{}}
+}
+
+// call appends n, or what the function it calls expands to.
+func (l *inliner) call(n *graph.Node) error {
+	f := callee(l.g, n)
+	if f == nil {
+		l.g.Nodes = append(l.g.Nodes, n)
+		return nil
+	}
+	c, err := l.cost(f, 0)
+	if err != nil {
+		return err
+	}
+	if len(l.g.Nodes)+c.nodes > maxNodes {
+		return fault.New(fault.Exhausted, n.Place(), "more than %d nodes after inlining", maxNodes)
+	}
+	start := len(l.g.Nodes)
+	if err := l.splice(n, func() ([]*graph.Value, error) { return expand(l.b, n, f) }); err != nil {
+		return err
+	}
+	body := append([]*graph.Node{}, l.g.Nodes[start:]...)
+	l.g.Nodes = l.g.Nodes[:start]
+	for _, m := range body {
+		if err := l.call(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splice appends a body and makes n's outputs its outputs.
+func (l *inliner) splice(n *graph.Node, body func() ([]*graph.Value, error)) error {
+	start := len(l.g.Nodes)
+	old := l.b.Prefix
+	if l.b.Prefix = ""; n.Name != "" {
+		l.b.Prefix = n.Name + "/"
+	}
+	defer func() { l.b.Prefix = old }()
+	outs, err := body()
 	if err == nil && len(outs) < len(n.Outputs) {
 		err = fault.New(fault.Malformed, n.Place(), "%d outputs, the body makes %d", len(n.Outputs), len(outs))
 	}
 	if err != nil {
-		g.Nodes = append(append(before, n), after...)
 		return err
 	}
 	made := map[*graph.Node]bool{}
-	for _, m := range g.Nodes[at:] {
+	for _, m := range l.g.Nodes[start:] {
 		made[m] = true
 	}
 	for i, v := range n.Outputs {
 		if v != nil {
-			takeOver(b, v, outs[i], made, g.Nodes[at:])
+			takeOver(l.b, v, outs[i], made, l.g.Nodes[start:])
 		}
 	}
-	g.Nodes = append(g.Nodes[:len(g.Nodes):len(g.Nodes)], after...)
 	return nil
 }
 
@@ -115,27 +170,39 @@ func takeOver(b *graph.Builder, v, w *graph.Value, made map[*graph.Node]bool, bo
 	}
 }
 
-// acyclic refuses a function that calls itself. seen: 1 being visited, 2 done.
-func acyclic(g *graph.Graph, f *graph.Function, seen map[*graph.Function]int) error {
+// cost is what a function expands to.
+type cost struct {
+	nodes, depth int
+	open         bool // being computed: reached again, the function calls itself
+}
+
+func (l *inliner) cost(f *graph.Function, level int) (cost, error) {
 	place := fmt.Sprintf("function %s.%s", f.Domain, f.Name)
-	switch {
-	case seen[f] == 1:
-		return fault.New(fault.Malformed, place, "the function calls itself")
-	case seen[f] == 2:
-		return nil
-	case len(seen) > 1000:
-		return fault.New(fault.Exhausted, place, "more than 1000 functions call each other")
+	c, ok := l.costs[f]
+	if ok && c.open {
+		return c, fault.New(fault.Malformed, place, "the function calls itself")
 	}
-	seen[f] = 1
+	if ok {
+		return c, nil
+	}
+	l.costs[f] = cost{open: true}
 	for _, n := range f.Body.Nodes {
-		if c := g.Function(n.Domain, n.Op); c != nil {
-			if err := acyclic(g, c, seen); err != nil {
-				return err
-			}
+		c.nodes++
+		k := callee(l.g, n)
+		if k == nil {
+			continue
+		}
+		d, err := l.cost(k, level+1)
+		if err != nil {
+			return c, err
+		}
+		c.nodes, c.depth = min(c.nodes+d.nodes, maxNodes+1), max(c.depth, d.depth+1)
+		if max(c.depth, level) > maxDepth {
+			return c, fault.New(fault.Exhausted, place, "functions are nested more than %d deep", maxDepth)
 		}
 	}
-	seen[f] = 2
-	return nil
+	l.costs[f] = c
+	return c, nil
 }
 
 // expand copies the body of f with the inputs and attributes of its call n.
