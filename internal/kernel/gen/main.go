@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // outputs lists the files that are written, each by one function, sorted by name.
@@ -26,6 +27,9 @@ func files() map[string][]byte {
 		a := &asm{}
 		o.write(a)
 		m[o.name+".s"], m[o.name+"_decl.go"] = a.text(), a.declarations()
+		if b := a.stubs(); b != nil {
+			m[strings.TrimSuffix(o.name, "_amd64")+"_noasm.go"] = b
+		}
 	}
 	return m
 }

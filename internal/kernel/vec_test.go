@@ -1,0 +1,214 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand"
+	"testing"
+
+	"muster/internal/cpu"
+)
+
+// specials are values that kernels get wrong.
+var specials = []float32{0, float32(math.Copysign(0, -1)), 1, -1, 1e-42, -1e-42, 88.7, 88.73, 89.5, -87.3, -103, -104.5, 1e30, -1e30, math.MaxFloat32, -math.MaxFloat32,
+	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+
+// values are n random values; with odd ones among them where odd is true.
+func values(r *rand.Rand, n int, odd bool) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64() * math.Exp(3*r.NormFloat64()))
+		if odd && r.Intn(5) == 0 {
+			v[i] = specials[r.Intn(len(specials))]
+		}
+	}
+	return v
+}
+
+// vecCases run every kernel on the same arguments; out is everything it writes.
+var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
+	"Exp": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x := values(r, n, odd)
+		return func() []float32 { d := make([]float32, n); Exp(d, x); return d }
+	},
+	"GeluTanh": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x := values(r, n, odd)
+		return func() []float32 { d := make([]float32, n); GeluTanh(d, x); return d }
+	},
+	"GeluTanhGrad": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x, dy := values(r, n, odd), values(r, n, odd)
+		return func() []float32 { d := make([]float32, n); GeluTanhGrad(d, dy, x); return d }
+	},
+	"Map2": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		a, b := values(r, n, odd), values(r, n, odd)
+		return func() (out []float32) {
+			for op := Add; op <= Div; op++ {
+				d := make([]float32, n)
+				Map2(op, d, a, b)
+				out = append(out, d...)
+				MapScalar(op, d, a, 1.7)
+				out = append(out, d...)
+			}
+			return out
+		}
+	},
+	"Axpy": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x, y := values(r, n, odd), values(r, n, odd)
+		return func() []float32 { d := append([]float32{}, y...); Axpy(d, -0.3, x); return d }
+	},
+	"Sums": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		a, b := values(r, n, false), values(r, n, false)
+		return func() []float32 { return []float32{Sum(a), Dot(a, b), rowMax(a)} }
+	},
+	"Softmax": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x, dy := values(r, 3*n, odd), values(r, 3*n, false)
+		return func() []float32 {
+			y, l, dx := make([]float32, 3*n), make([]float32, 3*n), make([]float32, 3*n)
+			Softmax(y, x, 3, n)
+			LogSoftmax(l, x, 3, n)
+			SoftmaxGrad(dx, dy, y, 3, n)
+			return append(append(y, l...), dx...)
+		}
+	},
+	"LayerNorm": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x, dy, scale, bias := values(r, 3*n, false), values(r, 3*n, false), values(r, n, false), values(r, n, false)
+		return func() []float32 {
+			y, dx, m, s := make([]float32, 3*n), make([]float32, 3*n), make([]float32, 3), make([]float32, 3)
+			ds, db := make([]float32, n), make([]float32, n)
+			LayerNorm(y, m, s, x, scale, bias, 3, n, 1e-5)
+			LayerNormGrad(dx, dy, x, scale, m, s, 3, n)
+			LayerNormParamGrad(ds, db, dy, x, m, s, 3, n)
+			ColSum(db, x, 3, n)
+			return append(append(append(append(append(y, dx...), m...), s...), ds...), db...)
+		}
+	},
+	"AdamW": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		p, m, g := values(r, n, false), values(r, n, false), values(r, n, false)
+		w := make([]float32, n)
+		for i := range w {
+			w[i] = float32(r.ExpFloat64())
+		}
+		return func() []float32 {
+			a, b, c := append([]float32{}, p...), append([]float32{}, m...), append([]float32{}, w...)
+			AdamW(a, b, c, g, AdamWStep{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Step: 3})
+			return append(append(a, b...), c...)
+		}
+	},
+	"Quantize": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		x, scale, bias, acc := values(r, n, odd), values(r, n, false), values(r, n, false), make([]int32, n)
+		for i := range acc {
+			acc[i] = r.Int31() - 1<<30
+		}
+		return func() []float32 {
+			q, out := make([]uint8, n), make([]float32, n)
+			QuantizeU8(q, x, 0.07, 113)
+			DequantAcc(out, acc, 1, n, scale, bias)
+			for _, v := range q {
+				out = append(out, float32(v))
+			}
+			return out
+		}
+	},
+}
+
+// TestVecBits runs every kernel on every tier against plain Go, bit for bit.
+func TestVecBits(t *testing.T) {
+	for name, make := range vecCases {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewSource(5))
+			for i := 0; i < 200; i++ {
+				n := 1 + i%67
+				if i == 190 {
+					n = 1500
+				}
+				f := make(r, n, i%2 == 1)
+				restore := cpu.Force(cpu.Ref)
+				want := f()
+				restore()
+				for _, tier := range tiers() {
+					restore := cpu.Force(tier)
+					got := f()
+					restore()
+					if at := same(got, want); at >= 0 {
+						t.Fatalf("%s, n=%d: output %d is %x (%g), want %x (%g)", tier, n, at, got[at], got[at], want[at], want[at])
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestExpAccuracy(t *testing.T) {
+	worst := 0.0
+	for i := 0; i < 1_000_000; i++ {
+		x := float32(-87 + 175.7*float64(i)/1e6)
+		want := math.Exp(float64(x))
+		if rel := math.Abs(float64(expRef(x))-want) / want; rel > worst {
+			worst = rel
+		}
+		if testing.Short() && i%1000 != 0 {
+			i += 999
+		}
+	}
+	if worst > 1.3e-7 {
+		t.Errorf("the largest relative error of Exp is %.3g", worst)
+	}
+	t.Logf("largest relative error %.3g", worst)
+	inf := float32(math.Inf(1))
+	if expRef(inf) != inf || expRef(-inf) != 0 || expRef(89) != inf || expRef(0) != 1 {
+		t.Error("special values of Exp")
+	}
+	if v := expRef(float32(math.NaN())); v == v {
+		t.Error("Exp(NaN) is a number")
+	}
+}
+
+func TestGeluAccuracy(t *testing.T) {
+	for i := -400; i <= 400; i++ {
+		x := float64(i) / 40
+		gelu := func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) }
+		got := float64(float32(x) / gateRef(float32(x)))
+		if math.Abs(got-gelu(x)) > 1e-6*math.Max(1, math.Abs(x)) {
+			t.Errorf("gelu(%g) = %g, want %g", x, got, gelu(x))
+		}
+		want := (gelu(x+1e-5) - gelu(x-1e-5)) / 2e-5
+		if g := float64(geluGradRef(1, float32(x))); math.Abs(g-want) > 2e-5 {
+			t.Errorf("gelu'(%g) = %g, want %g", x, g, want)
+		}
+	}
+}
+
+// TestAdamWFormula compares one element with PyTorch's formula in float64.
+func TestAdamWFormula(t *testing.T) {
+	p, m, w, g := []float32{0.5}, []float32{0.1}, []float32{0.2}, []float32{-0.3}
+	AdamW(p, m, w, g, AdamWStep{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Step: 7})
+	P := 0.5 - 0.01*0.1*0.5
+	M, W := 0.9*0.1+0.1*-0.3, 0.999*0.2+0.001*0.09
+	P -= 0.01 / (1 - math.Pow(0.9, 7)) * M / (math.Sqrt(W)/math.Sqrt(1-math.Pow(0.999, 7)) + 1e-8)
+	if math.Abs(float64(p[0])-P) > 1e-6 || math.Abs(float64(m[0])-M) > 1e-7 || math.Abs(float64(w[0])-W) > 1e-7 {
+		t.Errorf("p %g want %g, m %g want %g, v %g want %g", p[0], P, m[0], M, w[0], W)
+	}
+}
+
+func BenchmarkVec(b *testing.B) {
+	r := rand.New(rand.NewSource(1))
+	x, y, z := values(r, 4096, false), make([]float32, 4096), values(r, 4096, false)
+	for _, c := range []struct {
+		name string
+		f    func()
+	}{
+		{"Exp", func() { Exp(y, x) }}, {"GeluTanh", func() { GeluTanh(y, x) }}, {"GeluTanhGrad", func() { GeluTanhGrad(y, z, x) }},
+		{"Softmax16", func() { Softmax(y, x, 256, 16) }}, {"Softmax64", func() { Softmax(y, x, 64, 64) }},
+		{"LayerNorm64", func() { LayerNorm(y, nil, nil, x, z[:64], z[64:128], 64, 64, 1e-5) }}, {"Add", func() { Map2(Add, y, x, z) }},
+	} {
+		for _, tier := range tiers() {
+			b.Run(fmt.Sprintf("%s/%s", c.name, tier), func(b *testing.B) {
+				defer cpu.Force(tier)()
+				for b.Loop() {
+					c.f()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/element")
+			})
+		}
+	}
+}
