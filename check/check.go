@@ -5,7 +5,6 @@ package check
 
 import (
 	"context"
-	"fmt"
 
 	"muster/data"
 	"muster/fault"

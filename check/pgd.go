@@ -6,12 +6,14 @@ import (
 
 	"muster/attack"
 	"muster/record"
+	"muster/tensor"
 )
 
 // pgd is the accuracy that is left when every test row is attacked by projected
 // gradient descent through the model's own gradient. A row counts as lost if any
-// iterate is misclassified, the clean row included. A quantized model has no useful
-// gradient: for it the measurement is absent with the reason.
+// iterate is misclassified, the clean row included. The gradient of a quantized graph is
+// zero almost everywhere, so a quantized model is attacked through the gradient of the
+// float model it is compared with, and the settings say so; without one the measurement is absent.
 func pgd(ctx context.Context, r *run) ([]record.Measurement, error) {
 	if !r.image {
 		return []record.Measurement{absent("robust/pgd-linf", "the features are not an image with a declared range", record.Higher)}, nil
@@ -25,14 +27,18 @@ func pgd(ctx context.Context, r *run) ([]record.Measurement, error) {
 		slice := fmt.Sprintf("eps=%g", eps)
 		settings := map[string]any{"norm": "Linf", "eps": eps, "unit": "share of the pixel range", "steps": r.Config.PGDStep,
 			"step": 2.5 * eps / float64(r.Config.PGDStep), "restarts": 1, "loss": "cross-entropy", "gradient": "white-box"}
-		if quantized(r.Model) {
-			m := absent("robust/pgd-linf", "the gradient of a quantized graph is zero almost everywhere; the float model is attacked instead", record.Higher)
-			m.Slice, m.Settings = slice, settings
-			out = append(out, m)
-			continue
+		target := r.Model
+		if quantized(target) {
+			settings["gradient"] = "transferred from the float model"
+			if target = r.Reference; target == nil || quantized(target) {
+				m := absent("robust/pgd-linf", "a quantized graph has no useful gradient, and there is no float model to attack it through", record.Higher)
+				m.Slice, m.Settings = slice, settings
+				out = append(out, m)
+				continue
+			}
 		}
 		width := r.hi - r.lo
-		a, err := attack.NewPGD(r.Model.Graph, attack.PGDConfig{Eps: float32(eps) * width, Steps: r.Config.PGDStep, Lo: r.lo, Hi: r.hi})
+		a, err := attack.NewPGD(target.Graph, attack.PGDConfig{Eps: float32(eps) * width, Steps: r.Config.PGDStep, Lo: r.lo, Hi: r.hi})
 		if err != nil {
 			return nil, err
 		}
@@ -40,6 +46,11 @@ func pgd(ctx context.Context, r *run) ([]record.Measurement, error) {
 		a.Close()
 		if err != nil {
 			return nil, err
+		}
+		if target != r.Model {
+			if err := transfer(r, res); err != nil {
+				return nil, err
+			}
 		}
 		left := 0
 		for _, f := range res.Fooled {
@@ -69,9 +80,36 @@ func attackAll(ctx context.Context, r *run, a *attack.PGD, y []int64) (*attack.R
 			return nil, err
 		}
 		all.Fooled = append(all.Fooled, res.Fooled...)
+		all.X = joinRows(all.X, res.X)
 		all.ZeroGradients += res.ZeroGradients
 	}
 	return all, nil
+}
+
+// transfer replaces what fooled the attacked model by what fools the measured one: a
+// row counts if it is wrong as it is, or in the form that fooled the other model.
+func transfer(r *run, res *attack.Result) error {
+	adv, err := r.Model.Logits(res.X)
+	if err != nil {
+		return err
+	}
+	clean, attacked := Predictions(r.logits), Predictions(adv)
+	for i, y := range r.y {
+		res.Fooled[i] = clean[i] != y || attacked[i] != y
+	}
+	return nil
+}
+
+// joinRows appends the rows of b to a.
+func joinRows(a, b *tensor.Tensor) *tensor.Tensor {
+	if a == nil {
+		return b
+	}
+	shape := a.Shape.Clone()
+	shape[0] += b.Shape[0]
+	out := tensor.New(a.DType, shape...)
+	copy(out.Data[copy(out.Data, a.Data):], b.Data)
+	return out
 }
 
 func quantized(m *Model) bool {

@@ -279,3 +279,6 @@ func writeFile(path string, b []byte) error {
 	}
 	return nil
 }
+
+// evalRuns selects the evaluations that ended well.
+var evalRuns = store.RunFilter{Verb: "eval", Status: record.Succeeded}

@@ -1,0 +1,467 @@
+package graph
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"muster/fault"
+	"muster/onnx"
+	"muster/tensor"
+)
+
+// Opset versions of ai.onnx that are read.
+const (
+	minOpset = 7
+	maxOpset = 28
+)
+
+// Load reads an ONNX file. External data must lie in the file's folder.
+func Load(path string) (*Graph, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.New(fault.NotFound, path, "%w", err)
+	}
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return nil, fault.New(fault.NotFound, path, "%w", err)
+	}
+	defer root.Close()
+	g, err := decode(b, root)
+	return g, fault.At(path, err)
+}
+
+// Decode reads an ONNX model from memory. External data are refused.
+func Decode(b []byte) (*Graph, error) { return decode(b, nil) }
+
+func decode(b []byte, root *os.Root) (*Graph, error) {
+	m, err := onnx.Unmarshal(b)
+	if err != nil {
+		return nil, err
+	}
+	if m.Graph == nil {
+		return nil, fault.New(fault.Malformed, "model", "there is no graph").WithHint("is it an ONNX file?")
+	}
+	l := &loader{root: root}
+	mod := &Model{IRVersion: m.IRVersion, Producer: m.ProducerName, ProducerVersion: m.ProducerVersion, Domain: m.Domain,
+		Version: m.ModelVersion, Doc: m.DocString, Unknown: m.Unknown}
+	if mod.Opsets, err = opsets(m.OpsetImport); err != nil {
+		return nil, err
+	}
+	for _, p := range m.MetadataProps {
+		mod.Metadata = append(mod.Metadata, Property{p.Key, p.Value})
+	}
+	for _, f := range m.Functions {
+		fn, err := l.function(f)
+		if err != nil {
+			return nil, fault.At("function "+f.Name, err)
+		}
+		mod.Functions = append(mod.Functions, fn)
+	}
+	g, err := l.graph(m.Graph, nil)
+	if err != nil {
+		return nil, err
+	}
+	g.Model = mod
+	return g, g.Verify()
+}
+
+func opsets(list []onnx.OperatorSetIdProto) (map[string]int, error) {
+	out := map[string]int{}
+	for _, o := range list {
+		d := o.Domain
+		if d == "ai.onnx" {
+			d = ""
+		}
+		if o.Version < 0 || o.Version > math.MaxInt32 {
+			return nil, fault.New(fault.Malformed, "opset_import", "domain %q has the version %d", d, o.Version)
+		}
+		out[d] = int(o.Version)
+	}
+	if v, ok := out[""]; ok && (v < minOpset || v > maxOpset) {
+		return nil, fault.New(fault.Unsupported, "opset_import", "ai.onnx %d is outside %d to %d", v, minOpset, maxOpset).
+			WithHint("convert the model to a newer opset with the exporter")
+	}
+	return out, nil
+}
+
+// loader turns names into pointers.
+type loader struct {
+	root *os.Root // nil: no external data
+}
+
+// scope is the names of one graph and of those around it.
+type scope struct {
+	vals  map[string]*Value
+	outer *scope
+}
+
+func (s *scope) find(name string) *Value {
+	for ; s != nil; s = s.outer {
+		if v := s.vals[name]; v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+func (l *loader) graph(p *onnx.GraphProto, outer *scope) (*Graph, error) {
+	if p.Sparse > 0 {
+		return nil, fault.New(fault.Unsupported, "graph "+p.Name, "it has sparse initialisers")
+	}
+	g := &Graph{Name: p.Name, Doc: p.DocString, Unknown: p.Unknown}
+	s := &scope{vals: map[string]*Value{}, outer: outer}
+	for _, t := range p.Initializer {
+		c, err := l.tensor(t)
+		if err != nil {
+			return nil, fault.At(fmt.Sprintf("initialiser %q", t.Name), err)
+		}
+		if t.Name == "" || s.vals[t.Name] != nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("initialiser %q", t.Name), "the name is empty or taken")
+		}
+		v := &Value{Name: t.Name, Const: c}
+		v.SetStatic(c.DType, c.Shape)
+		s.vals[t.Name] = v
+		g.Inits = append(g.Inits, v)
+	}
+	for _, in := range p.Input {
+		if v := s.vals[in.Name]; v != nil && v.Const != nil {
+			continue // IR 3 lists initialisers among the inputs
+		}
+		v, err := info(in)
+		if err != nil {
+			return nil, fault.At(fmt.Sprintf("input %q", in.Name), err)
+		}
+		if in.Name == "" || s.vals[in.Name] != nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("input %q", in.Name), "the name is empty or taken")
+		}
+		s.vals[in.Name] = v
+		g.Inputs = append(g.Inputs, v)
+	}
+	if err := l.nodes(g, p.Node, s); err != nil {
+		return nil, err
+	}
+	for _, vi := range append(append([]*onnx.ValueInfoProto{}, p.ValueInfo...), p.Output...) {
+		v := s.vals[vi.Name]
+		if v == nil || v.Const != nil || v.DType != tensor.Undefined {
+			continue
+		}
+		d, err := info(vi)
+		if err != nil {
+			continue // a type that is not a tensor: the value may still be unused
+		}
+		v.DType, v.Shape = d.DType, d.Shape
+	}
+	for _, o := range p.Output {
+		v := s.find(o.Name)
+		if v == nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("output %q", o.Name), "nothing in the graph makes it")
+		}
+		g.Outputs = append(g.Outputs, v)
+	}
+	return g, nil
+}
+
+// nodes links the nodes: first all outputs get their values, then inputs find them, so that
+// the order in the file does not matter.
+func (l *loader) nodes(g *Graph, list []*onnx.NodeProto, s *scope) error {
+	for _, p := range list {
+		n := &Node{Name: p.Name, Domain: p.Domain, Op: p.OpType, Doc: p.DocString, Unknown: p.Unknown}
+		if n.Domain == "ai.onnx" {
+			n.Domain = ""
+		}
+		if n.Op == "" {
+			return fault.New(fault.Malformed, fmt.Sprintf("node %q", n.Name), "it has no operator")
+		}
+		for _, name := range p.Output {
+			if name == "" {
+				n.Outputs = append(n.Outputs, nil)
+				continue
+			}
+			if s.vals[name] != nil {
+				return fault.New(fault.Malformed, n.Place(), "output %q is made twice", name)
+			}
+			v := &Value{Name: name, Producer: n}
+			s.vals[name] = v
+			n.Outputs = append(n.Outputs, v)
+		}
+		g.Nodes = append(g.Nodes, n)
+	}
+	for i, p := range list {
+		n := g.Nodes[i]
+		for k, name := range p.Input {
+			if name == "" {
+				n.Inputs = append(n.Inputs, nil)
+				continue
+			}
+			v := s.find(name)
+			if v == nil {
+				return fault.New(fault.Malformed, n.Place(), "input %d, %q, is made by nothing", k, name)
+			}
+			n.Inputs = append(n.Inputs, v)
+		}
+		for _, a := range p.Attribute {
+			at, err := l.attr(a, s)
+			if err != nil {
+				return fault.At(n.Place(), fault.At("attribute "+a.Name, err))
+			}
+			n.Attrs = append(n.Attrs, at)
+		}
+	}
+	return g.Sort()
+}
+
+// attrKinds tells the kind of an attribute that does not name its type (old exporters).
+func attrKind(a *onnx.AttributeProto) AttrKind {
+	switch {
+	case a.Type != 0:
+		return AttrKind(a.Type)
+	case a.T != nil:
+		return AttrTensor
+	case a.G != nil:
+		return AttrGraph
+	case a.S != nil:
+		return AttrString
+	case a.Floats != nil:
+		return AttrFloats
+	case a.Ints != nil:
+		return AttrInts
+	case a.Strings != nil:
+		return AttrStrings
+	case a.F != 0:
+		return AttrFloat
+	}
+	return AttrInt
+}
+
+func (l *loader) attr(p *onnx.AttributeProto, s *scope) (Attr, error) {
+	if p.Type < 0 || p.Type > 14 {
+		return Attr{}, fault.New(fault.Malformed, "", "the type %d does not exist", p.Type)
+	}
+	a := Attr{Name: p.Name, Kind: attrKind(p), F: p.F, I: p.I, S: p.S, Floats: p.Floats, Ints: p.Ints, Strings: p.Strings,
+		Ref: p.RefAttrName, Unknown: p.Unknown}
+	var err error
+	if p.T != nil {
+		if a.T, err = l.tensor(p.T); err != nil {
+			return a, err
+		}
+	}
+	if p.G != nil {
+		if a.G, err = l.graph(p.G, s); err != nil {
+			return a, err
+		}
+	}
+	for _, t := range p.Tensors {
+		x, err := l.tensor(t)
+		if err != nil {
+			return a, err
+		}
+		a.Tensors = append(a.Tensors, x)
+	}
+	for _, g := range p.Graphs {
+		x, err := l.graph(g, s)
+		if err != nil {
+			return a, err
+		}
+		a.Graphs = append(a.Graphs, x)
+	}
+	switch {
+	case a.Ref != "":
+	case a.Kind == AttrTensor && a.T == nil, a.Kind == AttrGraph && a.G == nil:
+		return a, fault.New(fault.Malformed, "", "it has no value")
+	}
+	return a, nil
+}
+
+func (l *loader) function(p *onnx.FunctionProto) (*Function, error) {
+	f := &Function{Domain: p.Domain, Name: p.Name, Doc: p.DocString, AttrNames: p.Attribute, Unknown: p.Unknown}
+	for _, a := range p.AttributeProto {
+		at, err := l.attr(a, nil)
+		if err != nil {
+			return nil, err
+		}
+		f.AttrDefaults = append(f.AttrDefaults, at)
+	}
+	var err error
+	if f.Opsets, err = opsets(p.OpsetImport); err != nil {
+		return nil, err
+	}
+	g := &Graph{Name: p.Name}
+	s := &scope{vals: map[string]*Value{}}
+	for _, name := range p.Input {
+		if name == "" || s.vals[name] != nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("input %q", name), "the name is empty or taken")
+		}
+		v := &Value{Name: name}
+		s.vals[name] = v
+		g.Inputs = append(g.Inputs, v)
+	}
+	if err := l.nodes(g, p.Node, s); err != nil {
+		return nil, err
+	}
+	for _, name := range p.Output {
+		v := s.vals[name]
+		if v == nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("output %q", name), "nothing in the function makes it")
+		}
+		g.Outputs = append(g.Outputs, v)
+	}
+	f.Body = g
+	return f, nil
+}
+
+// info reads the declared type of a value.
+func info(p *onnx.ValueInfoProto) (*Value, error) {
+	v := &Value{Name: p.Name, DType: tensor.DType(p.ElemType)}
+	if p.ElemType < 0 || p.ElemType > 255 || p.ElemType != 0 && v.DType.Bits() == 0 && v.DType != tensor.String {
+		return nil, fault.New(fault.Unsupported, "", "the element type %d", p.ElemType)
+	}
+	if p.TypeBytes != nil && p.ElemType == 0 {
+		return nil, fault.New(fault.Unsupported, "", "it is not a tensor")
+	}
+	if !p.HasShape {
+		return v, nil
+	}
+	v.Shape = []Dim{}
+	for i, d := range p.Dims {
+		switch {
+		case d.HasValue && (d.Value < 0 || d.Value > math.MaxInt32*int64(64)):
+			return nil, fault.New(fault.Malformed, "", "axis %d has the size %d", i, d.Value)
+		case d.HasValue:
+			v.Shape = append(v.Shape, D(int(d.Value)))
+		default:
+			v.Shape = append(v.Shape, Dim{Size: -1, Name: d.Param})
+		}
+	}
+	return v, nil
+}
+
+// tensor reads the value of an initialiser or attribute.
+func (l *loader) tensor(p *onnx.TensorProto) (*tensor.Tensor, error) {
+	d := tensor.DType(p.DataType)
+	if p.DataType <= 0 || p.DataType > 255 || d.Bits() == 0 {
+		return nil, fault.New(fault.Unsupported, "", "the element type %d", p.DataType)
+	}
+	shape := make(tensor.Shape, len(p.Dims))
+	for i, n := range p.Dims {
+		if n < 0 || n > math.MaxInt64/2 {
+			return nil, fault.New(fault.Malformed, "", "axis %d has the size %d", i, n)
+		}
+		shape[i] = int(n)
+	}
+	n, ok := shape.CheckedElems()
+	if !ok || n > 1<<40 {
+		return nil, fault.New(fault.Exhausted, "", "the shape %s has too many elements", shape)
+	}
+	want := d.Bytes(n)
+	raw := p.RawData
+	switch {
+	case p.DataLocation == 1:
+		b, err := l.external(p, want)
+		if err != nil {
+			return nil, err
+		}
+		raw = b
+	case !p.HasRaw:
+		return typed(p, d, shape, n)
+	}
+	if len(raw) != want {
+		return nil, fault.New(fault.Malformed, "", "%d bytes of data for %s %s, which takes %d", len(raw), d, shape, want)
+	}
+	return tensor.FromBytes(d, shape, raw), nil
+}
+
+// typed reads the data fields that are not raw.
+func typed(p *onnx.TensorProto, d tensor.DType, shape tensor.Shape, n int) (*tensor.Tensor, error) {
+	have := 0
+	switch d {
+	case tensor.Float32:
+		have = len(p.FloatData)
+	case tensor.Float64:
+		have = len(p.DoubleData)
+	case tensor.Int64:
+		have = len(p.Int64Data)
+	case tensor.Uint32, tensor.Uint64:
+		have = len(p.Uint64Data)
+	case tensor.Int4, tensor.Uint4:
+		have = 2 * len(p.Int32Data)
+		n = (n + 1) &^ 1
+	default:
+		have = len(p.Int32Data)
+	}
+	if have != n {
+		return nil, fault.New(fault.Malformed, "", "%d values for %s %s", have, d, shape)
+	}
+	t := tensor.New(d, shape...)
+	switch d {
+	case tensor.Float32:
+		copy(t.Float32s(), p.FloatData)
+	case tensor.Float64:
+		copy(t.Float64s(), p.DoubleData)
+	case tensor.Int64:
+		copy(t.Int64s(), p.Int64Data)
+	case tensor.Uint64:
+		copy(t.Uint64s(), p.Uint64Data)
+	case tensor.Uint32:
+		for i, v := range p.Uint64Data {
+			t.Uint32s()[i] = uint32(v)
+		}
+	case tensor.Int32:
+		copy(t.Int32s(), p.Int32Data)
+	default:
+		for i, v := range p.Int32Data {
+			if d.Bits() == 16 {
+				t.Data[2*i], t.Data[2*i+1] = byte(v), byte(v>>8)
+			} else {
+				t.Data[i] = byte(v)
+			}
+		}
+	}
+	return t, nil
+}
+
+// external reads want bytes from a file in the model's folder. os.Root refuses absolute
+// paths, "..", and links that lead out of it.
+func (l *loader) external(p *onnx.TensorProto, want int) ([]byte, error) {
+	if l.root == nil {
+		return nil, fault.New(fault.Unsupported, "", "its data are in another file").WithHint("load the model from its folder")
+	}
+	kv := map[string]string{}
+	for _, e := range p.ExternalData {
+		kv[e.Key] = e.Value
+	}
+	off, err1 := number(kv["offset"], 0)
+	n, err2 := number(kv["length"], int64(want))
+	if err1 != nil || err2 != nil || n != int64(want) || off > math.MaxInt64-n {
+		return nil, fault.New(fault.Malformed, "external data", "offset %q and length %q for %d bytes", kv["offset"], kv["length"], want)
+	}
+	f, err := l.root.Open(kv["location"])
+	if err != nil {
+		return nil, fault.New(fault.Denied, "external data", "%q: %w", kv["location"], err).
+			WithHint("external data must be a file in the model's folder")
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() || st.Size() < off+n {
+		return nil, fault.New(fault.Malformed, "external data", "%q is not a file with %d bytes at %d", kv["location"], n, off)
+	}
+	b := tensor.Alloc(want)
+	if _, err := io.ReadFull(io.NewSectionReader(f, off, n), b); err != nil {
+		return nil, fault.New(fault.Malformed, "external data", "%q: %w", kv["location"], err)
+	}
+	return b, nil
+}
+
+func number(s string, def int64) (int64, error) {
+	if s == "" {
+		return def, nil
+	}
+	v, err := strconv.ParseInt(s, 10, 64)
+	if err == nil && v < 0 {
+		err = strconv.ErrRange
+	}
+	return v, err
+}
