@@ -71,8 +71,8 @@ func TestStaticInt8(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Integer != 3 {
-		t.Errorf("%d nodes run on integer kernels, want 3: %s", r.Integer, r)
+	if n := r.IntegerOps["muster.QLinearFloat"]; n != 3 || r.Integer != 6 || len(r.Reference) > 0 {
+		t.Errorf("%d linear layers run on integer kernels, want 3 and their 3 quantizers: %s", n, r)
 	}
 	var num, den float64
 	for i, v := range before[0].Float32s() {

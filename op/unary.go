@@ -59,7 +59,7 @@ func (u unary) op() Op {
 			if u.fast == nil || p.In[0].DType != tensor.Float32 {
 				return Kernel{}, false
 			}
-			return mapKernel(p.Out[0].Elems(), u.fast(p.Node)), true
+			return mapKernel(p.Out[0].Elems(), u.fast(p.Node))
 		},
 	}
 }

@@ -1,0 +1,264 @@
+package op
+
+import (
+	"unsafe"
+
+	"muster/internal/kernel"
+	"muster/tensor"
+)
+
+// floatsIn views scratch as float32. Scratch is at least 4-byte aligned: it lies in the arena.
+func floatsIn(scratch []byte) []float32 {
+	if len(scratch) < 4 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&scratch[0])), len(scratch)/4)
+}
+
+// rowKernel splits rows of cols elements over tasks.
+func rowKernel(rows, cols int, f func(in, out []*tensor.Tensor, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
+	per := rowsPer(cols)
+	return split((rows+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		f(in, out, task*per, min(rows, (task+1)*per))
+	})
+}
+
+func softmaxKernel(p *Prep, P, n, Q int, logarithm bool) (Kernel, bool) {
+	if p.In[0].DType != tensor.Float32 || Q != 1 || n == 0 || logarithm && n > 1024 {
+		return Kernel{}, false
+	}
+	f := kernel.Softmax
+	if logarithm {
+		f = kernel.LogSoftmax
+	}
+	return Kernel{Over: 1, Run: rowKernel(P, n, func(in, out []*tensor.Tensor, lo, hi int) {
+		f(out[0].Float32s()[lo*n:hi*n], in[0].Float32s()[lo*n:hi*n], hi-lo, n)
+	})}, true
+}
+
+func softmaxGradKernel(p *Prep, P, n, Q int) (Kernel, bool) {
+	if p.In[0].DType != tensor.Float32 || Q != 1 || n == 0 {
+		return Kernel{}, false
+	}
+	return Kernel{Run: rowKernel(P, n, func(in, out []*tensor.Tensor, lo, hi int) {
+		kernel.SoftmaxGrad(out[0].Float32s()[lo*n:hi*n], in[0].Float32s()[lo*n:hi*n], in[1].Float32s()[lo*n:hi*n], hi-lo, n)
+	})}, true
+}
+
+func geluGradKernel(p *Prep) (Kernel, bool) {
+	n := p.Out[0].Elems()
+	if p.In[0].DType != tensor.Float32 || p.Node.Str("approximate", "none") != "tanh" || p.In[0].Elems() != n || p.In[1].Elems() != n {
+		return Kernel{}, false
+	}
+	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(n, task)
+		kernel.GeluTanhGrad(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[lo:hi])
+	})}, true
+}
+
+// layerNormKernel is for a scale and a bias of exactly the normalised shape.
+func layerNormKernel(p *Prep) (Kernel, bool) {
+	x := p.In[0]
+	rows, C := normRows(x.Shape, p.Node.Int("axis", -1))
+	if x.DType != tensor.Float32 || C == 0 || p.In[1].Elems() != C || p.in(2) != nil && p.In[2].Elems() != C {
+		return Kernel{}, false
+	}
+	for _, i := range []int{1, 2} {
+		if t := p.out(i); t != nil && t.DType != tensor.Float32 {
+			return Kernel{}, false
+		}
+	}
+	eps := p.Node.Float("epsilon", 1e-5)
+	zeros := make([]float32, C)
+	return Kernel{Run: rowKernel(rows, C, func(in, out []*tensor.Tensor, lo, hi int) {
+		bias := zeros
+		if len(in) > 2 && in[2] != nil {
+			bias = in[2].Float32s()
+		}
+		kernel.LayerNorm(out[0].Float32s()[lo*C:hi*C], outPart(out, 1, lo, hi), outPart(out, 2, lo, hi), in[0].Float32s()[lo*C:hi*C],
+			in[1].Float32s(), bias, hi-lo, C, eps)
+	})}, true
+}
+
+// outPart returns elements lo to hi of output i, nil if it is unused.
+func outPart(out []*tensor.Tensor, i, lo, hi int) []float32 {
+	if i >= len(out) || out[i] == nil {
+		return nil
+	}
+	return out[i].Float32s()[lo:hi]
+}
+
+// layerNormGradKernel computes dX row by row, and dScale and dBias by blocks of rows whose
+// partial sums are added in ascending order.
+func layerNormGradKernel(p *Prep) (Kernel, bool) {
+	x := p.In[1]
+	rows, C := normRows(x.Shape, p.Node.Int("axis", -1))
+	if x.DType != tensor.Float32 || C == 0 || rows == 0 || p.In[2].Elems() != C || p.In[3].Elems() != rows {
+		return Kernel{}, false
+	}
+	for i, n := range []int{rows * C, C, C} {
+		if t := p.out(i); t != nil && t.Elems() != n {
+			return Kernel{}, false
+		}
+	}
+	blocks := (rows + foldBlock - 1) / foldBlock
+	dx := rowKernel(rows, C, func(in, out []*tensor.Tensor, lo, hi int) {
+		kernel.LayerNormGrad(out[0].Float32s()[lo*C:hi*C], in[0].Float32s()[lo*C:hi*C], in[1].Float32s()[lo*C:hi*C], in[2].Float32s(),
+			in[3].Float32s()[lo:hi], in[4].Float32s()[lo:hi], hi-lo, C)
+	})
+	parts := split(blocks, func(in, _ []*tensor.Tensor, scratch []byte, b int) {
+		s := floatsIn(scratch)[2*b*C : 2*(b+1)*C]
+		clear(s)
+		lo, hi := b*foldBlock, min(rows, (b+1)*foldBlock)
+		kernel.LayerNormParamGrad(s[:C], s[C:], in[0].Float32s()[lo*C:hi*C], in[1].Float32s()[lo*C:hi*C],
+			in[3].Float32s()[lo:hi], in[4].Float32s()[lo:hi], hi-lo, C)
+	})
+	return Kernel{Scratch: 8*blocks*C + 64, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		if out[0] != nil {
+			dx(in, out, scratch)
+		}
+		if outPart(out, 1, 0, 0) == nil && outPart(out, 2, 0, 0) == nil {
+			return
+		}
+		parts(in, out, scratch)
+		s := floatsIn(scratch)
+		for i := 1; i <= 2; i++ {
+			y := outPart(out, i, 0, C)
+			if y == nil {
+				continue
+			}
+			clear(y)
+			for b := 0; b < blocks; b++ {
+				kernel.Map2(kernel.Add, y, y, s[(2*b+i-1)*C:(2*b+i)*C])
+			}
+		}
+	}}, true
+}
+
+// adamKernel updates copies of the parameter and its moments.
+func adamKernel(p *Prep) (Kernel, bool) {
+	n := p.In[0].Elems()
+	if p.In[0].DType != tensor.Float32 || p.In[4].DType != tensor.Float32 || len(p.Out) < 3 || p.Out[0] == nil || p.Out[1] == nil || p.Out[2] == nil {
+		return Kernel{}, false
+	}
+	a := adamOf(p.Node)
+	s := kernel.AdamWStep{Beta1: float32(a.beta1), Beta2: float32(a.beta2), Eps: float32(a.eps), WeightDecay: float32(a.decay)}
+	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(n, task)
+		for i := 0; i < 3; i++ {
+			copy(out[i].Float32s()[lo:hi], in[i].Float32s()[lo:hi])
+		}
+		step := s
+		step.LR, step.Step = in[4].Float32s()[0], int64(in[5].Float(0))
+		kernel.AdamW(out[0].Float32s()[lo:hi], out[1].Float32s()[lo:hi], out[2].Float32s()[lo:hi], in[3].Float32s()[lo:hi], step)
+	})}, true
+}
+
+// quantizeKernel is for one scale and a uint8 output.
+func quantizeKernel(p *Prep) (Kernel, bool) {
+	n := p.Out[0].Elems()
+	if p.In[0].DType != tensor.Float32 || p.Out[0].DType != tensor.Uint8 || p.In[1].DType != tensor.Float32 || p.In[1].Elems() != 1 || p.in(2) != nil && p.In[2].Elems() != 1 {
+		return Kernel{}, false
+	}
+	return Kernel{Integer: true, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(n, task)
+		zero := uint8(0)
+		if len(in) > 2 && in[2] != nil {
+			zero = in[2].Uint8s()[0]
+		}
+		kernel.QuantizeU8(out[0].Uint8s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[0], zero)
+	})}, true
+}
+
+// dequantizeKernel is for one scale and 8-bit input.
+func dequantizeKernel(p *Prep) (Kernel, bool) {
+	n, d := p.Out[0].Elems(), p.In[0].DType
+	if p.Out[0].DType != tensor.Float32 || d != tensor.Uint8 && d != tensor.Int8 || p.In[1].Elems() != 1 || p.in(2) != nil && p.In[2].Elems() != 1 {
+		return Kernel{}, false
+	}
+	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(n, task)
+		zero := float32(0)
+		if len(in) > 2 && in[2] != nil {
+			zero = float32(in[2].Float(0))
+		}
+		y, s, q := out[0].Float32s()[lo:hi], in[1].Float32s()[0], in[0].Data[lo:hi]
+		for i, v := range q {
+			x := float32(v)
+			if d == tensor.Int8 {
+				x = float32(int8(v))
+			}
+			y[i] = (x - zero) * s
+		}
+	})}, true
+}
+
+// qlinearKernel multiplies integers exactly, then scales: y = acc * (x_scale w_scale[n]) + bias[n].
+func qlinearKernel(p *Prep, requant bool) (Kernel, bool) {
+	x, w := p.In[0], p.In[3]
+	if w.Data == nil || p.In[1].Data == nil || p.In[4].Data == nil || len(w.Shape) != 2 || p.in(2) != nil && p.In[2].Data == nil || p.in(5) != nil && p.In[5].Data == nil {
+		return Kernel{}, false
+	}
+	K, N := w.Shape[0], w.Shape[1]
+	if K == 0 || N == 0 || K >= 1<<16 {
+		return Kernel{}, false
+	}
+	M := x.Elems() / K
+	g := kernel.QGemm{M: M, N: N, K: K, LDA: K, LDC: N, B: kernel.PackQB(w.Int8s(), N, false, N, K)}
+	if z := p.in(2); z != nil {
+		g.ZeroA = z.Uint8s()[0]
+	}
+	scale, bias := make([]float32, N), make([]float32, N)
+	for i := range scale {
+		scale[i] = p.In[1].Float32s()[0] * p.In[4].Float32s()[i]
+	}
+	if t := p.in(5); t != nil {
+		copy(bias, t.Float32s())
+	}
+	acc := 4*M*N + 64 // int32 sums, and behind them float32 results if they are quantized again
+	own := g.ScratchBytes()
+	floats := 0
+	if requant {
+		floats = 4 * M * N
+	}
+	finish := rowKernelScratch(M, N, func(in, out []*tensor.Tensor, scratch []byte, lo, hi int) {
+		sums := int32sIn(scratch)[lo*N : hi*N]
+		if !requant {
+			kernel.DequantAcc(out[0].Float32s()[lo*N:hi*N], sums, hi-lo, N, scale, bias)
+			return
+		}
+		y := floatsIn(scratch[acc : acc+floats])[lo*N : hi*N]
+		kernel.DequantAcc(y, sums, hi-lo, N, scale, bias)
+		zero := uint8(0)
+		if len(in) > 7 && in[7] != nil {
+			zero = in[7].Uint8s()[0]
+		}
+		kernel.QuantizeU8(out[0].Uint8s()[lo*N:hi*N], y, in[6].Float32s()[0], zero)
+	})
+	return Kernel{Integer: true, Scratch: acc + floats + own, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		g.A, g.C = in[0].Uint8s(), int32sIn(scratch)[:M*N]
+		g.Run(scratch[acc+floats:])
+		finish(in, out, scratch)
+	}}, true
+}
+
+func int32sIn(scratch []byte) []int32 {
+	return unsafe.Slice((*int32)(unsafe.Pointer(&scratch[0])), len(scratch)/4)
+}
+
+// rowKernelScratch is rowKernel for bodies that need the scratch.
+func rowKernelScratch(rows, cols int, f func(in, out []*tensor.Tensor, scratch []byte, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
+	per := rowsPer(cols)
+	return split((rows+per-1)/per, func(in, out []*tensor.Tensor, scratch []byte, task int) {
+		f(in, out, scratch, task*per, min(rows, (task+1)*per))
+	})
+}
+
+// What has no kernel yet runs by its reference.
+
+func clipKernel(*Prep, float32, float32) (Kernel, bool) { return Kernel{}, false }
+func castKernel(*Prep) (Kernel, bool)                   { return Kernel{}, false }
+func crossEntropyKernel(*Prep) (Kernel, bool)           { return Kernel{}, false }
+func crossEntropyGradKernel(*Prep) (Kernel, bool)       { return Kernel{}, false }
+func matmulIntegerKernel(*Prep) (Kernel, bool)          { return Kernel{}, false }
+func qlinearMatMulKernel(*Prep) (Kernel, bool)          { return Kernel{}, false }
