@@ -200,7 +200,7 @@ func Verify(b []byte, ring Keyring) (payload []byte, id string, err error) {
 	if e.PayloadType != PayloadType || len(e.Signatures) == 0 || len(e.Signatures) > 16 {
 		return nil, "", fault.New(fault.Malformed, "envelope", "payload type %q with %d signatures", e.PayloadType, len(e.Signatures))
 	}
-	if payload, err = base64.StdEncoding.DecodeString(e.Payload); err != nil {
+	if payload, err = base64.StdEncoding.Strict().DecodeString(e.Payload); err != nil {
 		return nil, "", fault.New(fault.Malformed, "envelope", "payload: %w", err)
 	}
 	h := sha256.Sum256(pae(e.PayloadType, payload))
@@ -211,7 +211,7 @@ func Verify(b []byte, ring Keyring) (payload []byte, id string, err error) {
 			continue
 		}
 		known = true
-		sig, err := base64.StdEncoding.DecodeString(s.Sig)
+		sig, err := base64.StdEncoding.Strict().DecodeString(s.Sig)
 		if err == nil && ecdsa.VerifyASN1(k, h[:], sig) {
 			return payload, s.KeyID, nil
 		}
