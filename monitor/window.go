@@ -16,8 +16,8 @@ import (
 type Window struct {
 	Reference  record.Digest `json:"reference"`
 	N          uint64        `json:"n"`
-	First      int64         `json:"first_ns"` // Unix nanoseconds; 0 while N is 0
-	Last       int64         `json:"last_ns"`
+	First      int64         `json:"first_ns,string"` // Unix nanoseconds; 0 while N is 0
+	Last       int64         `json:"last_ns,string"`
 	Features   [][]uint64    `json:"features"` // counts in the bins of the reference
 	Cells      []stat.Sum    `json:"cells"`
 	Confidence []uint64      `json:"confidence"`

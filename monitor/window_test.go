@@ -500,3 +500,11 @@ func BenchmarkDrift(b *testing.B) {
 		w.Drift()
 	}
 }
+
+// TestWindowNowHasADigest uses today's time: nanoseconds beyond 2^53, which canonical JSON takes as text only.
+func TestWindowNowHasADigest(t *testing.T) {
+	w := &Window{First: 1_795_500_000_000_000_001, Last: 1_795_500_000_000_000_003}
+	if _, err := w.Subject(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -33,6 +33,18 @@ func (o compare) op() Op {
 			return err
 		},
 		Ref: o.ref,
+		Prepare: func(p *Prep) (Kernel, bool) {
+			if o.f == nil || p.In[0].DType != tensor.Float32 {
+				return Kernel{}, false
+			}
+			return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
+				d, a, b := out.Bools()[lo:hi], x.Float32s(), y.Float32s()
+				for k := range d {
+					d[k] = o.f(float64(a[i]), float64(b[j]))
+					i, j = i+di, j+dj
+				}
+			})
+		},
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // fastUnary chooses the float32 function of a node, nil if there is none for its attributes.
 type fastUnary = func(n *graph.Node) func(dst, x []float32)
 
-// binaryFast is the float32 kernel of a binary operator: one of kernel's, or a plain function.
+// binaryFast is the float32 kernel of a binary operator: one of kernel's if known, and the plain function.
 type binaryFast struct {
 	op    kernel.Binary
 	known bool
@@ -19,13 +19,18 @@ type binaryFast struct {
 }
 
 var (
-	fastAdd = binaryFast{op: kernel.Add, known: true}
-	fastSub = binaryFast{op: kernel.Sub, known: true}
-	fastMul = binaryFast{op: kernel.Mul, known: true}
-	fastDiv = binaryFast{op: kernel.Div, known: true}
+	fastAdd = binaryFast{op: kernel.Add, known: true, f: func(x, y float32) float32 { return x + y }}
+	fastSub = binaryFast{op: kernel.Sub, known: true, f: func(x, y float32) float32 { return x - y }}
+	fastMul = binaryFast{op: kernel.Mul, known: true, f: func(x, y float32) float32 { return x * y }}
+	fastDiv = binaryFast{op: kernel.Div, known: true, f: func(x, y float32) float32 { return x / y }}
 	fastMax = binaryFast{f: func(x, y float32) float32 { return max(x, y) }}
 	fastMin = binaryFast{f: func(x, y float32) float32 { return min(x, y) }}
-	fastPow binaryFast // left to the reference: exact powers are rare in models, and slow ones too
+	fastPow = binaryFast{f: func(x, y float32) float32 {
+		if y == 2 { // what squares are exported as
+			return x * x
+		}
+		return float32(math.Pow(float64(x), float64(y)))
+	}}
 )
 
 // each applies an exactly rounded function of one number; the loop is the kernel.
@@ -47,29 +52,25 @@ var (
 	fastRelu       = each(func(x float32) float32 { return max(x, 0) })
 	fastExp        = func(*graph.Node) func(dst, x []float32) { return kernel.Exp }
 	fastGelu       = func(n *graph.Node) func(dst, x []float32) {
-		if n.Str("approximate", "none") != "tanh" {
-			return nil
+		if n.Str("approximate", "none") == "tanh" {
+			return kernel.GeluTanh
 		}
-		return kernel.GeluTanh
+		return nil
 	}
-	fastErf, fastSigmoid, fastSign, fastTanh fastUnary // no kernel yet: the reference runs
 )
 
 // mapKernel applies f to chunks of n elements.
-func mapKernel(n int, f func(dst, x []float32)) (Kernel, bool) {
-	if f == nil {
-		return Kernel{}, false
-	}
+func mapKernel(n int, f func(dst, x []float32)) Kernel {
 	return Kernel{Over: 1, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := bounds(n, task)
 		f(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi])
-	})}, true
+	})}
 }
 
 // binaryKernel handles equal shapes, a scalar, a repeated trailing block (a bias), and a
-// value per row; other broadcasts are left to the reference.
+// value per row; other broadcasts run element by element.
 func binaryKernel(p *Prep, f binaryFast) (Kernel, bool) {
-	if p.Out[0].DType != tensor.Float32 || p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 || !f.known && f.f == nil {
+	if p.Out[0].DType != tensor.Float32 || p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 {
 		return Kernel{}, false
 	}
 	out, a, b := p.Out[0].Shape, p.In[0].Shape, p.In[1].Shape
@@ -101,7 +102,13 @@ func binaryKernel(p *Prep, f binaryFast) (Kernel, bool) {
 	case full(a) && perRow(out, b):
 		return f.rows(n, lastAxis(out)), true
 	}
-	return Kernel{}, false
+	return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
+		d, a, b := out.Float32s()[lo:hi], x.Float32s(), y.Float32s()
+		for k := range d {
+			d[k] = f.f(a[i], b[j])
+			i, j = i+di, j+dj
+		}
+	})
 }
 
 // suffix reports whether s, without leading ones, is the end of out.
@@ -189,23 +196,41 @@ func (f binaryFast) scalarFirst(dst []float32, s float32, b []float32) {
 	}
 }
 
-// reduceFast says which float32 reduction has a kernel.
-type reduceFast struct{ sum, mean bool }
+// reduceFast is the float32 kernel of a reduction: row folds one row of numbers that are next
+// to each other. Sums also have a form for rows that are apart.
+type reduceFast struct {
+	sum, mean bool
+	row       func(x []float32) float32
+}
 
 var (
-	fastSum                     = reduceFast{sum: true}
-	fastMean                    = reduceFast{sum: true, mean: true}
-	fastGreatest, fastSumSquare reduceFast // left to the reference
+	fastSum       = reduceFast{sum: true, row: kernel.Sum}
+	fastMean      = reduceFast{sum: true, mean: true, row: kernel.Sum}
+	fastSumSquare = reduceFast{row: func(x []float32) float32 { return kernel.Dot(x, x) }}
+	fastGreatest  = reduceFast{row: func(x []float32) float32 {
+		m := x[0]
+		for _, v := range x[1:] {
+			m = max(m, v)
+		}
+		return m
+	}}
+	fastLeast = reduceFast{row: func(x []float32) float32 {
+		m := x[0]
+		for _, v := range x[1:] {
+			m = min(m, v)
+		}
+		return m
+	}}
 )
 
 // foldBlock is the number of rows that are summed into one partial row; partial rows are then
 // added in ascending order. It is part of the canonical order of a sum over leading axes.
 const foldBlock = 256
 
-// reduceKernel sums over trailing axes (one row each), leading axes, or one axis in the middle.
+// reduceKernel folds trailing axes (one row each), and sums over leading axes or one run of axes in the middle.
 func reduceKernel(p *Prep, f reduceFast) (Kernel, bool) {
 	s := p.In[0].Shape
-	if !f.sum || p.In[0].DType != tensor.Float32 || s.Elems() == 0 {
+	if f.row == nil || p.In[0].DType != tensor.Float32 || s.Elems() == 0 {
 		return Kernel{}, false
 	}
 	set, ok, err := reducedAxes(p.Node, p.in(1), len(s))
@@ -213,7 +238,7 @@ func reduceKernel(p *Prep, f reduceFast) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	P, n, Q, ok := oneRun(s, set)
-	if !ok {
+	if !ok || Q != 1 && !f.sum {
 		return Kernel{}, false
 	}
 	scale := float32(1)
@@ -225,7 +250,7 @@ func reduceKernel(p *Prep, f reduceFast) (Kernel, bool) {
 		return Kernel{Run: split((P+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
 			x, y := in[0].Float32s(), out[0].Float32s()
 			for i := task * per; i < min(P, (task+1)*per); i++ {
-				y[i] = kernel.Sum(x[i*n:(i+1)*n]) / scale
+				y[i] = f.row(x[i*n:(i+1)*n]) / scale
 			}
 		})}, true
 	}

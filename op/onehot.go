@@ -52,6 +52,7 @@ var opOneHot = Op{
 		copyElems(out, c.In[2], from)
 		return nil
 	},
+	Prepare: oneHotKernel,
 }
 
 // indices are the elements of an index tensor of any numeric type.
@@ -77,4 +78,29 @@ func (c *InferCall) depth() (graph.Dim, error) {
 		return l[0].dim(), nil
 	}
 	return graph.Dim{Size: -1}, nil
+}
+
+// oneHotKernel fills with the off value, then sets one element per index.
+func oneHotKernel(p *Prep) (Kernel, bool) {
+	s := p.Out[0].Shape
+	d := p.In[0].DType
+	if p.Out[0].DType != tensor.Float32 || d != tensor.Int64 && d != tensor.Int32 {
+		return Kernel{}, false
+	}
+	P, n, Q := lanes(s, p.Node.Int("axis", -1), false)
+	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
+		y, v := out[0].Float32s(), in[2].Float32s()
+		for i := lo * n * Q; i < hi*n*Q; i++ {
+			y[i] = v[0]
+		}
+		for i := lo * Q; i < hi*Q; i++ {
+			k := index(in[0], i)
+			if k < 0 {
+				k += int64(n)
+			}
+			if k >= 0 && k < int64(n) {
+				y[(i/Q*n+int(k))*Q+i%Q] = v[1]
+			}
+		}
+	})}, true
 }

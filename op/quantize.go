@@ -57,11 +57,11 @@ func zeros(t *tensor.Tensor, n int) []float64 {
 }
 
 // quantized is saturate(round(x / scale) + zero), where the quotient is rounded
-// to float32 first and to nearest even then; NaN gives the zero point.
+// to float32 first and to nearest even then; NaN gives the greatest value (the standard leaves it open).
 func quantized(x, scale, zero, lo, hi float64) int64 {
 	q := math.RoundToEven(float64(float32(x / scale)))
 	if q != q {
-		q = 0
+		return int64(hi)
 	}
 	return int64(min(max(q+zero, lo), hi))
 }

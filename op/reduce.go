@@ -227,7 +227,7 @@ var (
 	greatest = reduce{name: "ReduceMax", f: math.Max, i: func(a, x int64) int64 { return max(a, x) }, u: true,
 		from: math.Inf(-1), fi: lowest, grad: extremeGrad, fast: fastGreatest}
 	least = reduce{name: "ReduceMin", f: math.Min, i: func(a, x int64) int64 { return min(a, x) }, u: true,
-		from: math.Inf(1), fi: highest, grad: extremeGrad}
+		from: math.Inf(1), fi: highest, grad: extremeGrad, fast: fastLeast}
 	prod = reduce{name: "ReduceProd", f: func(a, x float64) float64 { return a * x }, i: func(a, x int64) int64 { return a * x },
 		from: 1, fi: func(tensor.DType) int64 { return 1 },
 		// The product of the others is y / x, which fails at 0; it is what the file could express anyway.
@@ -292,15 +292,22 @@ var opArgMax = Op{
 		}
 		return nil
 	},
+	Prepare: argMaxKernel,
 }
 
 func argMax[T float64 | int64](c *Call, v []T) {
-	s := c.In[0].Shape
-	at := wrap(c.Node.Int("axis", 0), len(s))
-	P, n, Q := s[:at].Elems(), s[at], s[at+1:].Elems()
-	last := c.Node.Int("select_last_index", 0) != 0
-	out := c.Out[0].Int64s()
-	for p := 0; p < P; p++ {
+	P, n, Q, last := argMaxDims(c.Node, c.In[0].Shape)
+	argMaxLanes(c.Out[0].Int64s(), v, 0, P, n, Q, last)
+}
+
+func argMaxDims(node *graph.Node, s tensor.Shape) (P, n, Q int, last bool) {
+	P, n, Q = lanes(s, node.Int("axis", 0), false)
+	return P, n, Q, node.Int("select_last_index", 0) != 0
+}
+
+// argMaxLanes does the lanes of v [P, n, Q] with p from lo to hi.
+func argMaxLanes[T float32 | float64 | int64](out []int64, v []T, lo, hi, n, Q int, last bool) {
+	for p := lo; p < hi; p++ {
 		for q := 0; q < Q; q++ {
 			best := 0
 			for i := 1; i < n; i++ {
@@ -312,4 +319,14 @@ func argMax[T float64 | int64](c *Call, v []T) {
 			out[p*Q+q] = int64(best)
 		}
 	}
+}
+
+func argMaxKernel(p *Prep) (Kernel, bool) {
+	if p.In[0].DType != tensor.Float32 {
+		return Kernel{}, false
+	}
+	P, n, Q, last := argMaxDims(p.Node, p.In[0].Shape)
+	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
+		argMaxLanes(out[0].Int64s(), in[0].Float32s(), lo, hi, n, Q, last)
+	})}, true
 }

@@ -47,12 +47,20 @@ func softmaxGradKernel(p *Prep, P, n, Q int) (Kernel, bool) {
 
 func geluGradKernel(p *Prep) (Kernel, bool) {
 	n := p.Out[0].Elems()
-	if p.In[0].DType != tensor.Float32 || p.Node.Str("approximate", "none") != "tanh" || p.In[0].Elems() != n || p.In[1].Elems() != n {
+	if p.In[0].DType != tensor.Float32 || p.In[0].Elems() != n || p.In[1].Elems() != n {
 		return Kernel{}, false
+	}
+	f := kernel.GeluTanhGrad
+	if p.Node.Str("approximate", "none") != "tanh" {
+		f = func(dx, dy, x []float32) {
+			for i, v := range x {
+				dx[i] = float32(float64(dy[i]) * geluSlope(float64(v), false))
+			}
+		}
 	}
 	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := bounds(n, task)
-		kernel.GeluTanhGrad(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[lo:hi])
+		f(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[lo:hi])
 	})}, true
 }
 
@@ -173,7 +181,7 @@ func quantizeKernel(p *Prep) (Kernel, bool) {
 // dequantizeKernel is for one scale and 8-bit input.
 func dequantizeKernel(p *Prep) (Kernel, bool) {
 	n, d := p.Out[0].Elems(), p.In[0].DType
-	if p.Out[0].DType != tensor.Float32 || d != tensor.Uint8 && d != tensor.Int8 || p.In[1].Elems() != 1 || p.in(2) != nil && p.In[2].Elems() != 1 {
+	if p.Out[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 || d != tensor.Uint8 && d != tensor.Int8 || p.In[1].Elems() != 1 || p.in(2) != nil && p.In[2].Elems() != 1 {
 		return Kernel{}, false
 	}
 	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
@@ -253,12 +261,3 @@ func rowKernelScratch(rows, cols int, f func(in, out []*tensor.Tensor, scratch [
 		f(in, out, scratch, task*per, min(rows, (task+1)*per))
 	})
 }
-
-// What has no kernel yet runs by its reference.
-
-func clipKernel(*Prep, float32, float32) (Kernel, bool) { return Kernel{}, false }
-func castKernel(*Prep) (Kernel, bool)                   { return Kernel{}, false }
-func crossEntropyKernel(*Prep) (Kernel, bool)           { return Kernel{}, false }
-func crossEntropyGradKernel(*Prep) (Kernel, bool)       { return Kernel{}, false }
-func matmulIntegerKernel(*Prep) (Kernel, bool)          { return Kernel{}, false }
-func qlinearMatMulKernel(*Prep) (Kernel, bool)          { return Kernel{}, false }

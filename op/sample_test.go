@@ -140,7 +140,7 @@ func eval(g *graph.Graph, feeds []*tensor.Tensor) ([]*tensor.Tensor, error) {
 	return out, nil
 }
 
-// Inputs. Values are drawn once with a fixed seed per test binary.
+// Inputs. samples() starts the draws anew, so that every test sees the same values.
 var (
 	pcg = rand.NewPCG(1, 2)
 	rnd = rand.New(pcg)

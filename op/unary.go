@@ -17,7 +17,7 @@ type unary struct {
 	f     func(n *graph.Node, x float64) float64
 	i     func(x int64) int64 // integers; nil: floating point only
 	dx    func(b *graph.Builder, n *graph.Node, dy, x, y *graph.Value) *graph.Value
-	fast  func(n *graph.Node) func(dst, x []float32) // nil: none
+	fast  fastUnary // nil: f on every element
 }
 
 func (u unary) op() Op {
@@ -56,10 +56,21 @@ func (u unary) op() Op {
 			return one(u.dx(c.B, c.Node, c.DOut[0], c.In[0], c.Out[0]))
 		},
 		Prepare: func(p *Prep) (Kernel, bool) {
-			if u.fast == nil || p.In[0].DType != tensor.Float32 {
+			if p.In[0].DType != tensor.Float32 {
 				return Kernel{}, false
 			}
-			return mapKernel(p.Out[0].Elems(), u.fast(p.Node))
+			var f func(dst, x []float32)
+			if u.fast != nil {
+				f = u.fast(p.Node)
+			}
+			if f == nil { // the reference itself, in parallel and without copies
+				f = func(dst, x []float32) {
+					for i, v := range x {
+						dst[i] = float32(u.f(p.Node, float64(v)))
+					}
+				}
+			}
+			return mapKernel(p.Out[0].Elems(), f), true
 		},
 	}
 }
@@ -85,7 +96,7 @@ var (
 	}, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 		d := b.Op("Exp", b.Op("Neg", b.Op("Mul", x, x)))
 		return b.Op("Mul", dy, b.Op("Mul", d, fill(b, x, 2/math.Sqrt(math.Pi))))
-	}, fast: fastErf}.op()
+	}}.op()
 
 	opExp = unary{name: "Exp", since: 6, f: plain(detmath.Exp),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
@@ -136,7 +147,7 @@ var (
 	opSigmoid = unary{name: "Sigmoid", since: 6, f: plain(sigmoid),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
 			return b.Op("Mul", dy, b.Op("Mul", y, b.Op("Sub", fill(b, y, 1), y)))
-		}, fast: fastSigmoid}.op()
+		}}.op()
 
 	opSign = unary{name: "Sign", since: 9, f: func(_ *graph.Node, x float64) float64 {
 		switch {
@@ -154,7 +165,7 @@ var (
 			return -1
 		}
 		return 0
-	}, fast: fastSign}.op()
+	}}.op()
 
 	opSqrt = unary{name: "Sqrt", since: 6, f: plain(math.Sqrt),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
@@ -164,7 +175,7 @@ var (
 	opTanh = unary{name: "Tanh", since: 6, f: plain(tanh),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
 			return b.Op("Mul", dy, b.Op("Sub", fill(b, y, 1), b.Op("Mul", y, y)))
-		}, fast: fastTanh}.op()
+		}}.op()
 )
 
 func tanh(x float64) float64 {

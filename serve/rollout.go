@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -254,7 +255,9 @@ func (r *Rollout) observe(o Observation) {
 	if r.watch != nil && byProduction != nil && o.X != nil {
 		rep, err := r.watch.Observe(monitor.Sample{RequestID: o.ID, Input: o.X, Probabilities: byProduction, Time: o.At.UnixNano()})
 		if err != nil {
-			r.badRows++
+			if r.badRows++; r.badRows == 1 { // once: a broken client must not fill the log
+				r.cfg.Log.Error("a row could not be measured", "model", r.Name, "id", o.ID, "err", err)
+			}
 		}
 		if rep != nil {
 			r.window(rep)
@@ -319,7 +322,7 @@ func (r *Rollout) decide(p monitor.Pair) {
 		return
 	}
 	st := r.canary.State()
-	r.log("canary/"+string(d.Stage), map[string]any{"release": digestOf(r.cand.Model), "decision": d, "state": st,
+	r.log("canary/"+strings.ReplaceAll(string(d.Stage), " ", "-"), map[string]any{"release": digestOf(r.cand.Model), "decision": d, "state": st,
 		"measurements": st.Measurements([]record.Subject{{Kind: "model", Name: r.Name, Digest: r.cand.Model.Digest}, {Kind: "model", Name: r.Name, Digest: r.bundle.Model.Digest}})})
 	if d.Action != monitor.Rollback {
 		return

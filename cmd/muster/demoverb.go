@@ -18,8 +18,10 @@ import (
 	"muster/check"
 	"muster/data"
 	"muster/fault"
+	"muster/monitor"
 	"muster/recipes"
 	"muster/record"
+	"muster/release/store"
 	"muster/rng"
 	"muster/serve"
 	"muster/tensor"
@@ -370,7 +372,28 @@ func (d *demo) traffic(ctx context.Context, c *client, roll *serve.Rollout) erro
 	if err := d.trial(ctx, c, roll, set, rows); err != nil {
 		return err
 	}
+	if err := d.clean(c, roll, set, rows); err != nil {
+		return err
+	}
 	return d.corrupt(c, roll, set, rows)
+}
+
+// clean sends the images as they are until two windows were judged.
+func (d *demo) clean(c *client, roll *serve.Rollout, set *data.Set, rows []int) error {
+	labels, right, n := set.Labels(), 0, 0
+	start := roll.State().Windows
+	for i := 0; i < 3*len(rows) && roll.State().Windows < start+2; i++ {
+		r := rows[i%len(rows)]
+		if c.infer(fmt.Sprintf("clean-%d", i), set.X([]int{r})) == int(labels[r]) {
+			right++
+		}
+		n++
+		roll.Flush()
+	}
+	s := roll.State()
+	d.res.Drift.CleanWindows, d.res.Drift.CleanAlarms = s.Windows, s.Alarms
+	d.res.Drift.CleanAccuracy = float64(right) / float64(max(n, 1))
+	return nil
 }
 
 // trial forces the bad candidate into shadow and sends labelled traffic until it is caught.
@@ -389,44 +412,47 @@ func (d *demo) trial(ctx context.Context, c *client, roll *serve.Rollout, set *d
 	key := rng.New(7).Named("demo/traffic")
 	labels := set.Labels()
 	caught := func() bool { return roll.Current().Stage == serve.NoCandidate }
-	right := 0
 	for pass := 0; pass < 8 && !caught(); pass++ {
 		order := key.Split(uint64(pass)).Stream().Perm(len(rows))
 		for lo := 0; lo < len(order) && !caught(); lo += 20 {
 			var told []serve.Label
 			for _, k := range order[lo:min(lo+20, len(order))] {
 				id := fmt.Sprintf("trial-%d-%d", pass, k)
-				class := c.infer(id, set.X(rows[k:k+1]))
-				if class == int(labels[rows[k]]) {
-					right++
-				}
+				c.infer(id, set.X(rows[k:k+1]))
 				told = append(told, serve.Label{ID: id, Label: int(labels[rows[k]])})
 			}
 			roll.Flush()
-			before := roll.State().Decision
 			c.label(told)
-			if after := roll.State().Decision; after != nil {
-				before = after
-			}
-			if before != nil {
-				d.res.Canary.Samples = before.Pairs
+			if now := roll.State().Decision; now != nil {
+				d.res.Canary.Samples = now.Pairs
 			}
 		}
+	}
+	evs, err := d.st.Events(ctx, store.EventFilter{Subject: "digits", Kind: "canary/rolled-back"})
+	if err != nil {
+		return err
+	}
+	for _, e := range evs { // at most one: the decision, with the number of pairs it took
+		var b struct {
+			Decision monitor.Decision `json:"decision"`
+		}
+		if err := json.Unmarshal(e.Body, &b); err != nil {
+			return err
+		}
+		d.res.Canary.Samples = b.Decision.Pairs
 	}
 	s := roll.State()
 	r := &d.res.Canary
 	r.RolledBack, r.Requests, r.FailedRequests, r.Reason = caught(), c.sent, c.failed, s.Acted
-	d.res.Drift.CleanWindows, d.res.Drift.CleanAlarms = s.Windows, s.Alarms
-	d.res.Drift.CleanAccuracy = float64(right) / float64(max(c.sent, 1))
 	if r.RolledBack {
-		d.say("Forced it into shadow all the same. Live traffic caught it: rolled back by itself after about %d labelled pairs, %d of %d requests failed.", r.Samples, r.FailedRequests, r.Requests)
+		d.say("Forced it into shadow all the same. Live traffic caught it: rolled back by itself after %d labelled pairs, %d of %d requests failed.", r.Samples, r.FailedRequests, r.Requests)
 	} else {
 		d.say("Forced it into shadow all the same. After %d labelled pairs there is not enough evidence against it: hold.", r.Samples)
 	}
 	return nil
 }
 
-// corrupt sends noisy images until the open window holds nothing else, and compares what the monitor says with the truth.
+// corrupt sends one window of noisy images, and compares what the monitor says with the truth.
 func (d *demo) corrupt(c *client, roll *serve.Rollout, set *data.Set, rows []int) error {
 	img := set.Image()
 	lo, hi := img.Range()
@@ -440,14 +466,10 @@ func (d *demo) corrupt(c *client, roll *serve.Rollout, set *data.Set, rows []int
 	}
 	labels, start := set.Labels(), roll.State().Windows
 	right, n := 0, 0
-	for i := 0; i < len(rows) && roll.State().Windows < start+2; i++ {
-		if roll.State().Windows == start+1 { // this window holds corrupted images only
-			n++
-			if c.infer(fmt.Sprintf("noisy-%d", i), x.Rows(i, i+1)) == int(labels[rows[i]]) {
-				right++
-			}
-		} else {
-			c.infer(fmt.Sprintf("noisy-%d", i), x.Rows(i, i+1))
+	for i := 0; i < len(rows) && roll.State().Windows == start; i++ {
+		n++
+		if c.infer(fmt.Sprintf("noisy-%d", i), x.Rows(i, i+1)) == int(labels[rows[i]]) {
+			right++
 		}
 		roll.Flush()
 	}
@@ -456,7 +478,7 @@ func (d *demo) corrupt(c *client, roll *serve.Rollout, set *data.Set, rows []int
 	d.res.Canary.FailedRequests, d.res.Canary.Requests = c.failed, c.sent
 	last := roll.State().Last
 	if last == nil {
-		return fault.New(fault.Internal, "demo", "no window was judged")
+		return fault.New(fault.Internal, "demo", "no window was judged: %+v", roll.State())
 	}
 	for _, al := range last.Alarms {
 		r.Alarm, r.Reason = true, al.Reason
