@@ -15,7 +15,7 @@ var opCast = Op{
 	Infer: func(c *InferCall) error {
 		to := tensor.DType(c.Node.Int("to", 0))
 		if !numeric(to) {
-			return c.Errorf("cast to %s is not supported", to)
+			return c.unsupported("cast to %s is not supported", to)
 		}
 		c.Set(0, to, c.In[0].Shape)
 		return nil

@@ -230,6 +230,9 @@ const foldBlock = 256
 // reduceKernel folds trailing axes (one row each), and sums over leading axes or one run of axes in the middle.
 func reduceKernel(p *Prep, f reduceFast) (Kernel, bool) {
 	s := p.In[0].Shape
+	if t := p.in(1); t != nil && t.Data == nil && t.Elems() > 0 {
+		return Kernel{}, false // the axes are known at run time only
+	}
 	if f.row == nil || p.In[0].DType != tensor.Float32 || s.Elems() == 0 {
 		return Kernel{}, false
 	}

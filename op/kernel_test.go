@@ -1,9 +1,12 @@
 package op_test
 
 import (
+	"fmt"
 	"testing"
 
 	"muster/graph"
+	"muster/internal/cpu"
+	"muster/internal/team"
 	"muster/op"
 	"muster/tensor"
 )
@@ -40,7 +43,7 @@ func prepared(t *testing.T, s sample, g *graph.Graph, in []*tensor.Tensor, konst
 const guard = 0x5a
 
 // A kernel computes what the reference does, writes nothing else, keeps its
-// inputs, gives the same bits when it runs in place and a second time, and does not allocate.
+// inputs, gives the same bits on every tier, with any number of threads, in place and a second time, and does not allocate.
 func TestKernels(t *testing.T) {
 	have, lack := map[string]int{}, map[string]int{}
 	for _, s := range samples() {
@@ -115,6 +118,12 @@ func runKernel(t *testing.T, s sample, k op.Kernel, in, out, want []*tensor.Tens
 		}
 	}
 	first := clones(out)
+	for tier := cpu.Ref; tier <= cpu.Best(); tier++ {
+		for _, threads := range []int{1, 3} {
+			tiers(k, in, out, scratch, tier, threads)
+			same(t, s, fmt.Sprintf("on %v with %d threads", tier, threads), out, first)
+		}
+	}
 	if allocs := testing.AllocsPerRun(2, func() { k.Run(in, out, scratch) }); allocs > 0 {
 		t.Errorf("%v allocates %g times", s, allocs)
 	}
@@ -127,6 +136,13 @@ func runKernel(t *testing.T, s sample, k op.Kernel, in, out, want []*tensor.Tens
 		k.Run(again, over, scratch)
 		same(t, s, "in place", over, first)
 	}
+}
+
+// tiers runs k once on a tier with a number of threads.
+func tiers(k op.Kernel, in, out []*tensor.Tensor, scratch []byte, tier cpu.Tier, threads int) {
+	defer cpu.Force(tier)()
+	defer team.Resize(threads)()
+	k.Run(in, out, scratch)
 }
 
 func clones(ts []*tensor.Tensor) []*tensor.Tensor {

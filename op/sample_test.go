@@ -86,6 +86,11 @@ func (s sample) build(t *testing.T, symbolic bool) (*graph.Graph, *graph.Node, [
 
 // eval runs g by the references.
 func eval(g *graph.Graph, feeds []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	return evalWith(g, feeds, func(o *op.Op, c *op.Call, _ []bool) error { return o.Ref(c) })
+}
+
+// evalWith runs g node by node; konst says which inputs of a call are constants.
+func evalWith(g *graph.Graph, feeds []*tensor.Tensor, run func(o *op.Op, c *op.Call, konst []bool) error) ([]*tensor.Tensor, error) {
 	sizes := map[string]int{}
 	for i, v := range g.Inputs {
 		for k, d := range v.Shape {
@@ -114,8 +119,9 @@ func eval(g *graph.Graph, feeds []*tensor.Tensor) ([]*tensor.Tensor, error) {
 			return nil, err
 		}
 		c := &op.Call{Node: n}
+		var konst []bool
 		for _, v := range n.Inputs {
-			c.In = append(c.In, get(v))
+			c.In, konst = append(c.In, get(v)), append(konst, v != nil && v.Const != nil)
 		}
 		for _, v := range n.Outputs {
 			if v == nil {
@@ -129,7 +135,7 @@ func eval(g *graph.Graph, feeds []*tensor.Tensor) ([]*tensor.Tensor, error) {
 			env[v] = tensor.New(v.DType, shape...)
 			c.Out = append(c.Out, env[v])
 		}
-		if err := o.Ref(c); err != nil {
+		if err := run(o, c, konst); err != nil {
 			return nil, fmt.Errorf("%s: %w", n.Place(), err)
 		}
 	}
