@@ -123,7 +123,6 @@ func runCase(files fs.FS, dir string) (unsupported string, err error) {
 }
 
 func refusal(err error, what string) (string, error) {
-	fmt.Println("REF", what, err)
 	if fault.ClassOf(err) == fault.Unsupported {
 		return what, nil
 	}
