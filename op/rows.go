@@ -104,6 +104,11 @@ func layerNormGradKernel(p *Prep) (Kernel, bool) {
 	if x.DType != tensor.Float32 || C == 0 || rows == 0 || p.In[2].Elems() != C || p.In[3].Elems() != rows {
 		return Kernel{}, false
 	}
+	for _, t := range p.In {
+		if t.DType != tensor.Float32 {
+			return Kernel{}, false
+		}
+	}
 	for i, n := range []int{rows * C, C, C} {
 		if t := p.out(i); t != nil && t.Elems() != n {
 			return Kernel{}, false
