@@ -70,23 +70,57 @@ func (s *strided) from(r int) int {
 	return at
 }
 
-// copy does the rows of one task.
-func (s *strided) copy(dst, src []byte, task int) {
-	per := s.rowsPerTask()
-	for r, hi := task*per, min(s.outer, (task+1)*per); r < hi; r++ {
-		s.row(dst[r*s.inner*s.size:(r+1)*s.inner*s.size], src, s.from(r))
+// cursor walks over the outer rows without a division per row.
+type cursor struct {
+	pos int // source element where the row starts
+	at  [maxAxes]int
+}
+
+func (s *strided) cursor(r int) cursor {
+	c := cursor{pos: s.from(r)}
+	for a := s.axes - 1; a >= 0; a-- {
+		c.at[a] = r % s.shape[a]
+		r /= s.shape[a]
+	}
+	return c
+}
+
+func (c *cursor) next(s *strided) {
+	for a := s.axes - 1; a >= 0; a-- {
+		c.at[a]++
+		c.pos += s.stride[a]
+		if c.at[a] < s.shape[a] {
+			return
+		}
+		c.pos -= s.shape[a] * s.stride[a]
+		c.at[a] = 0
 	}
 }
 
+// copy does the rows of one task.
+func (s *strided) copy(dst, src []byte, task int) {
+	per := s.rowsPerTask()
+	r, hi := task*per, min(s.outer, (task+1)*per)
+	c := s.cursor(r)
+	row := s.inner * s.size
+	for ; r < hi; r++ {
+		if s.step == 1 {
+			copy(dst[r*row:(r+1)*row], src[c.pos*s.size:])
+		} else {
+			s.row(dst[r*row:(r+1)*row], src, c.pos)
+		}
+		c.next(s)
+	}
+}
+
+// row copies one row whose elements are apart.
 func (s *strided) row(dst, src []byte, at int) {
-	switch {
-	case s.step == 1:
-		copy(dst, src[at*s.size:])
-	case s.size == 4:
+	switch s.size {
+	case 4:
 		gatherRow[uint32](dst, src, at, s.step)
-	case s.size == 8:
+	case 8:
 		gatherRow[uint64](dst, src, at, s.step)
-	case s.size == 2:
+	case 2:
 		gatherRow[uint16](dst, src, at, s.step)
 	default:
 		gatherRow[uint8](dst, src, at, s.step)

@@ -35,6 +35,7 @@ type compressed struct {
 
 func compressVerb(a *app) *cobra.Command {
 	var c compressArgs
+	shares := map[string]string{}
 	cmd := &cobra.Command{
 		Use: "compress MODEL --data DATA", Short: "Shrink a model to int8 and prove what it cost", Args: cobra.ExactArgs(1),
 		Long: `Compress quantizes every linear layer to int8 (weights per output channel, activations
@@ -48,6 +49,9 @@ difference with its interval, size, latency, and how many nodes ran on integer k
 			}
 			m, err := loadModel(args[0])
 			if err != nil {
+				return err
+			}
+			if c.Split, err = parseShares(shares); err != nil {
 				return err
 			}
 			c.Against = args[0]
@@ -66,6 +70,7 @@ difference with its interval, size, latency, and how many nodes ran on integer k
 	f.IntVar(&c.Rows, "rows", 256, "training rows to calibrate with")
 	f.Float64Var(&c.Int8.Clip, "clip", 0, "share of activation values cut off at each end of their range")
 	f.StringSliceVar(&c.Int8.Skip, "skip", nil, "MatMul nodes that stay in float32")
+	f.StringToStringVar(&shares, "split", nil, "shares of the roles, as in the training specification")
 	f.Uint64Var(&c.Seed, "split-seed", 1, "seed of the split, as in the training specification")
 	f.Uint64Var(&c.Check.Seed, "seed", 1, "seed of the measurements")
 	f.StringVar(&c.Outside, "outside", "", "data set of another kind, for out-of-distribution detection")

@@ -33,6 +33,7 @@ type evaluated struct {
 
 func evalVerb(a *app) *cobra.Command {
 	var e evalArgs
+	shares := map[string]string{}
 	cmd := &cobra.Command{
 		Use: "eval MODEL --data DATA", Short: "Measure a model beyond accuracy", Args: cobra.ExactArgs(1),
 		Long: `Eval measures a classifier on the test role of DATA: accuracy with its interval, per
@@ -43,6 +44,9 @@ latency, size. Checks: ` + strings.Join(check.Names(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			m, err := loadModel(args[0])
 			if err != nil {
+				return err
+			}
+			if e.Split, err = parseShares(shares); err != nil {
 				return err
 			}
 			res, err := a.eval(cmd.Context(), m, e, explicit(cmd))
@@ -58,6 +62,7 @@ latency, size. Checks: ` + strings.Join(check.Names(), ", ") + `.`,
 	e.register(f)
 	f.StringVar(&e.Against, "against", "", "model file to compare with, row by row")
 	f.StringVar(&e.Outside, "outside", "", "data set of another kind, for out-of-distribution detection")
+	f.StringToStringVar(&shares, "split", nil, "shares of the roles, as in the training specification")
 	f.Uint64Var(&e.Seed, "split-seed", 1, "seed of the split, as in the training specification")
 	f.Uint64Var(&e.Check.Seed, "seed", 1, "seed of corruptions, attacks and resampling")
 	f.Float64SliceVar(&e.Check.PGDEps, "pgd-eps", nil, "attack budgets as shares of the pixel range (default 0.05,0.1)")
