@@ -192,6 +192,36 @@ func checkDirection(t *testing.T, s sample, r gradSample, out []*tensor.Tensor) 
 	}
 }
 
+// The backward graph gives the same on the float32 kernels as on the references.
+func TestGradientKernels(t *testing.T) {
+	for _, s := range samples() {
+		r, ok, err := differentiate(t, s, tensor.Float32, false)
+		if !ok || steps[s.op] {
+			continue
+		}
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		want, err := eval(r.g, r.feeds)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		got, err := evalWith(r.g, r.feeds, kernelOrRef)
+		if err != nil {
+			t.Fatal(s, err)
+		}
+		for i := range want {
+			size := 1.0 // sums that cancel err by the size of their terms
+			for k, n := 0, want[i].Elems(); k < n; k++ {
+				size = math.Max(size, math.Abs(want[i].Float(k)))
+			}
+			if d := tensor.Diff(got[i], want[i], 0, 2e-5*size); d != "" && finite(want[i]) {
+				t.Errorf("%v: output %d: %s", s, i, d)
+			}
+		}
+	}
+}
+
 // A backward graph that is built while dimensions are known by name computes the same.
 // Where a named dimension meets a number, a rule may refuse: the name might be 1.
 func TestSymbolicGradients(t *testing.T) {

@@ -1,6 +1,9 @@
 package op
 
-import "muster/tensor"
+import (
+	"muster/internal/team"
+	"muster/tensor"
+)
 
 // chunk is how many elements one task of an element-wise kernel works on. Work is
 // split by this constant and the shape only, so results do not depend on the threads.
@@ -28,7 +31,7 @@ func split(tasks int, f body) func(in, out []*tensor.Tensor, scratch []byte) {
 	one := func(task int) { f(in, out, scratch, task) }
 	return func(i, o []*tensor.Tensor, s []byte) {
 		in, out, scratch = i, o, s
-		teamRun(tasks, one)
+		team.Run(tasks, one)
 	}
 }
 
