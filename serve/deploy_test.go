@@ -14,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"muster/graph"
 	"muster/record"
@@ -91,6 +92,9 @@ func TestSwapFailsNoRequest(t *testing.T) {
 	}
 	for k := 2; k < 30; k++ {
 		now := d.Current().Production
+		for before := answered.Load(); answered.Load() < before+3; { // every release answers some
+			time.Sleep(100 * time.Microsecond)
+		}
 		d.Assign(Assignment{Production: scaled(t, fmt.Sprint(k), float32(k)), Previous: now})
 	}
 	close(stop)

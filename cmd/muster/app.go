@@ -89,7 +89,10 @@ func (j *job) end(ctx context.Context, err error) error {
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 	}
-	return errors.Join(err, j.st.FinishRun(ctx, &j.run))
+	if e := j.st.FinishRun(ctx, &j.run); e != nil {
+		return errors.Join(err, e)
+	}
+	return err
 }
 
 // asMap turns settings into the generic form that records hold.

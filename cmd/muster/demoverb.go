@@ -278,7 +278,7 @@ func (d *demo) publish(ctx context.Context) error {
 func (d *demo) bad(ctx context.Context) error {
 	spec := d.spec
 	spec.Name, spec.Seed, spec.Data.FlipLabels = "digits-bad", 2, 0.25
-	spec.Epochs = 2 * spec.Epochs / 3
+	spec.Epochs /= 2
 	t, err := d.app.train(ctx, trainArgs{Spec: spec, Output: d.path("digits-bad.onnx"), Dir: d.path("run-bad")}, nil)
 	if err != nil {
 		return err

@@ -241,6 +241,19 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		return err
 	}
 	in := cardInput(r, rel, set, ledger, run, len(m.bytes))
+	for _, about := range []struct {
+		verb string
+		d    record.Digest
+	}{{"audit", set.Digest()}, {"train", rel.Model.Digest}, {"train", baselineOf(rel)}} {
+		earlier, err := lastRun(ctx, j.st, about.verb, about.d)
+		if err != nil {
+			return err
+		}
+		if earlier != nil {
+			in.Runs = append(in.Runs, *earlier)
+			in.Measurements = append(in.Measurements[:len(in.Measurements):len(in.Measurements)], earlier.Measurements...)
+		}
+	}
 	md, err := card.Markdown(in)
 	if err != nil {
 		return err
@@ -263,6 +276,33 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		}
 	}
 	return nil
+}
+
+func baselineOf(rel *release.Release) record.Digest {
+	if rel.Baseline == nil {
+		return ""
+	}
+	return rel.Baseline.Digest
+}
+
+// lastRun returns the newest good run of a verb that read or made d, nil if there is none.
+func lastRun(ctx context.Context, st *store.Store, verb string, d record.Digest) (*record.Run, error) {
+	runs, err := st.Runs(ctx, store.RunFilter{Verb: verb, Status: record.Succeeded})
+	if err != nil {
+		return nil, err
+	}
+	for i := range runs {
+		of := runs[i].Inputs
+		if verb == "train" {
+			of = runs[i].Outputs
+		}
+		for _, s := range of {
+			if s.Digest == d {
+				return &runs[i], nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // referenceOf describes clean traffic by the rows of the calibrate role.

@@ -107,7 +107,7 @@ func Run(n int, fn func(task int)) {
 			runtime.Gosched()
 		}
 	}
-	epoch.Add(1) // closed
+	epoch.Add(1)                         // closed
 	for i := 0; inUse.Load() != 0; i++ { // nobody may still look at the region
 		if i > 1<<10 {
 			runtime.Gosched()
