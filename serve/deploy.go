@@ -241,8 +241,8 @@ func (d *Deployment) watch() {
 				o.failed = !o.candidate
 			}
 		}
-		o.s.release()
 		d.rowsOf(o, other)
+		o.s.release() // after the rows were seen: Flush waits for it
 	}
 }
 

@@ -147,6 +147,8 @@ func TestShadowAndCanary(t *testing.T) {
 		t.Errorf("the canary answered %d of 400, its share is 0.3", n)
 	}
 	d.Flush()
+	mu.Lock()
+	defer mu.Unlock()
 	for _, o := range seen {
 		if o.Other == nil {
 			t.Fatal("a row was seen with one answer only")
