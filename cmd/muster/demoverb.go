@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -457,7 +458,7 @@ func (d *demo) corrupt(c *client, roll *serve.Rollout, set *data.Set, rows []int
 	img := set.Image()
 	lo, hi := img.Range()
 	name := "impulse-noise"
-	if !contains(data.Corruptions(), name) {
+	if !slices.Contains(data.Corruptions(), name) {
 		name = data.Corruptions()[0]
 	}
 	x, err := data.Corrupt(set.X(rows), name, 3, float32(lo), float32(hi), rng.New(11).Named("demo/corrupt"))
@@ -499,15 +500,6 @@ func (d *demo) corrupt(c *client, roll *serve.Rollout, set *data.Set, rows []int
 	d.say("Watched the traffic: %d clean windows, %d alarms. Then the images got noisy: %s. Accuracy estimated without labels %s, in truth %.1f%% (clean %.1f%%).",
 		r.CleanWindows, r.CleanAlarms, alarm, est, 100*r.TrueAccuracy, 100*r.CleanAccuracy)
 	return nil
-}
-
-func contains(list []string, s string) bool {
-	for _, e := range list {
-		if e == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *demo) verify(ctx context.Context) error {

@@ -101,7 +101,7 @@ func (v *view) target(d record.Digest) string {
 // Anchor names a cell of the table of records.
 func (v *view) Anchor(digest string) string { return anchor(digest) }
 
-func anchor(digest string) string { return "r-" + strings.TrimPrefix(digest, "sha256:")[:12] }
+func anchor(digest string) string { return "r-" + record.Digest(digest).Short() }
 
 // Heads pairs cells with their column heads, which narrow screens show beside them.
 func (v *view) Heads(t *table, row []cell) []headed {

@@ -1,0 +1,84 @@
+package pass_test
+
+import (
+	"testing"
+
+	"muster/compress"
+	"muster/exec"
+	"muster/graph"
+	"muster/nn"
+	"muster/op"
+	"muster/pass"
+	"muster/rng"
+	"muster/tensor"
+)
+
+// model is a small vision transformer with an Identity in it.
+func model(t *testing.T) (*graph.Graph, *tensor.Tensor) {
+	t.Helper()
+	n := nn.New("vit", rng.New(3))
+	logits, err := n.ViT(nn.ViTConfig{Channels: 1, Height: 4, Width: 4, Lo: 0, Hi: 1, Classes: 3, Patch: 2, Dim: 8, Depth: 1, Heads: 2, Hidden: 12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Output("logits", n.Op("Identity", n.Op("Identity", logits)))
+	x := tensor.New(tensor.Float32, 5, 1, 4, 4)
+	s := rng.New(4).Stream()
+	for i := range x.Float32s() {
+		x.Float32s()[i] = s.Float32()
+	}
+	return n.G, x
+}
+
+// TestEveryPassKeepsTheAnswers runs the reference before and after all passes, on a float
+// and on a quantized graph, and checks that each pass that should fire does.
+func TestEveryPassKeepsTheAnswers(t *testing.T) {
+	g, x := model(t)
+	q, _, err := compress.StaticInt8(g, [][]*tensor.Tensor{{x}}, compress.Int8Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fired := map[string]int{}
+	for _, g := range []*graph.Graph{g, q} {
+		want, err := exec.Eval(g, []*tensor.Tensor{x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _, err := op.Bind(g, map[string]int{"B": 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := len(b.Nodes)
+		if err := pass.Optimize(b, pass.Config{Verify: true, Trace: func(name string, n int, _ *graph.Graph) { fired[name] += n }}); err != nil {
+			t.Fatal(err)
+		}
+		if len(b.Nodes) >= before {
+			t.Errorf("%d nodes before, %d after", before, len(b.Nodes))
+		}
+		got, err := exec.Eval(b, []*tensor.Tensor{x})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := tensor.Diff(got[0], want[0], 1e-4, 1e-4); d != "" {
+			t.Error(d)
+		}
+	}
+	for _, name := range []string{"identity", "qdq", "linear", "transpose-matmul"} {
+		if fired[name] == 0 {
+			t.Errorf("pass %s never fired", name)
+		}
+	}
+}
+
+// TestOrder checks that every pass comes after those it names.
+func TestOrder(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range pass.List() {
+		for _, a := range p.After {
+			if !seen[a] {
+				t.Errorf("pass %s must come after %s", p.Name, a)
+			}
+		}
+		seen[p.Name] = true
+	}
+}
