@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -285,7 +287,7 @@ func (c *checker) releases(ctx context.Context, tx *sql.Tx) error {
 		delete(c.released, string(r.Digest))
 		c.r.Releases++
 	}
-	for d := range c.released {
+	for _, d := range slices.Sorted(maps.Keys(c.released)) {
 		c.r.add(fault.NotFound, "release "+clip(d), hintTampered, "the log has it, the table does not")
 	}
 	return nil
@@ -307,7 +309,7 @@ func (c *checker) runs(ctx context.Context, tx *sql.Tx) error {
 		c.run(id, status, owner, d, raw)
 		delete(c.ended, id)
 	}
-	for id := range c.ended {
+	for _, id := range slices.Sorted(maps.Keys(c.ended)) {
 		c.r.add(fault.NotFound, "run "+clip(id), hintTampered, "the log has it, the table does not")
 	}
 	return sqlFault("runs", rows.Err())
@@ -376,9 +378,9 @@ func (c *checker) blobs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for d, who := range c.need {
+	for _, d := range slices.Sorted(maps.Keys(c.need)) {
 		if !found[d] {
-			c.r.add(fault.NotFound, "blob "+string(d), hintRestore, "missing; needed by %s", who)
+			c.r.add(fault.NotFound, "blob "+string(d), hintRestore, "missing; needed by %s", c.need[d])
 		}
 	}
 	return nil
