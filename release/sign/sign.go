@@ -8,23 +8,21 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"encoding/pem"
-	"fmt"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"muster/fault"
 )
 
-// PayloadType is the type of the payloads that Muster signs.
-const PayloadType = "application/vnd.in-toto+json"
-
-// maxEnvelope bounds an envelope in bytes.
-const maxEnvelope = 64 << 20
+// maxKeyFile bounds what is read of a key file, in bytes.
+const maxKeyFile = 64 << 10
 
 // Names of the key files.
 const (
@@ -38,21 +36,20 @@ type Key struct {
 	id      string
 }
 
-// Open reads the signing key in dir, and makes one on first use.
+// Open reads the signing key in dir, and makes one on first use. The public key
+// lies beside it, in the form that other machines need to trust it. A key that
+// others can read is refused.
 func Open(dir string) (*Key, error) {
 	path := filepath.Join(dir, privateName)
-	b, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
+	b, err := readPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		if err := create(dir, path); err != nil {
 			return nil, err
 		}
-		b, err = os.ReadFile(path)
+		b, err = readPrivate(path)
 	}
 	if err != nil {
-		return nil, fault.New(fault.Denied, path, "%w", err)
-	}
-	if st, err := os.Stat(path); err != nil || st.Mode().Perm()&0o077 != 0 {
-		return nil, fault.New(fault.Denied, path, "others can read the signing key").WithHint("chmod 600 %s, and make a new key if somebody may have copied it", path)
+		return nil, err
 	}
 	block, _ := pem.Decode(b)
 	if block == nil {
@@ -67,55 +64,94 @@ func Open(dir string) (*Key, error) {
 		return nil, fault.New(fault.Unsupported, path, "it is not an ECDSA P-256 key")
 	}
 	id, err := keyID(&p.PublicKey)
-	return &Key{p, id}, err
+	if err != nil {
+		return nil, fault.At(path, err)
+	}
+	return &Key{p, id}, writePublic(strings.TrimSuffix(path, ".key.pem")+publicSuffix, &p.PublicKey)
 }
 
-// create writes a new key pair; another process that is faster wins.
+// readPrivate reads a key file that belongs to its owner alone. The mode is
+// that of the open file, so nobody can swap it after the look.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.New(fault.Denied, path, "%w", err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, fault.New(fault.Denied, path, "%w", err)
+	}
+	if runtime.GOOS != "windows" && st.Mode().Perm()&0o077 != 0 {
+		return nil, fault.New(fault.Denied, path, "others can read the signing key").
+			WithHint("chmod 600 %s, and make a new key if somebody may have copied it", path)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, fault.New(fault.Denied, path, "%w", err)
+	}
+	return b, nil
+}
+
+// create writes a new private key; if another process is faster, its key stays.
 func create(dir, path string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fault.New(fault.Denied, dir, "%w", err)
 	}
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return err
+		return fault.New(fault.Internal, path, "%w", err)
 	}
 	priv, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
-		return err
+		return fault.New(fault.Internal, path, "%w", err)
 	}
-	pub, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
+	return publish(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: priv}), 0o600)
+}
+
+// writePublic puts the public key beside the private one if it is not there,
+// be it new or the process that made the pair was killed in between.
+func writePublic(path string, k *ecdsa.PublicKey) error {
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	pub, err := x509.MarshalPKIXPublicKey(k)
 	if err != nil {
-		return err
+		return fault.New(fault.Internal, path, "%w", err)
 	}
+	return publish(path, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644)
+}
+
+// publish writes b to path, all of it or nothing, and leaves a file that is there alone.
+func publish(path string, b []byte, mode os.FileMode) error {
+	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, ".key.*") // mode 0600
 	if err != nil {
-		return fault.New(fault.Exhausted, dir, "%w", err)
+		return fault.New(fault.Denied, dir, "%w", err)
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: priv}))
+	_, err = tmp.Write(b)
 	if err == nil {
-		err = tmp.Sync()
+		err = errors.Join(tmp.Chmod(mode), tmp.Sync())
 	}
-	if e := tmp.Close(); err == nil {
-		err = e
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return fault.New(fault.Exhausted, path, "%w", err).WithHint("free some space and try again")
 	}
-	if err != nil {
-		return fault.New(fault.Exhausted, path, "%w", err)
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fault.New(fault.Denied, path, "%w", err)
 	}
-	if err := os.Link(tmp.Name(), path); err != nil {
-		if os.IsExist(err) {
-			return nil
-		}
-		return fault.New(fault.Exhausted, path, "%w", err)
+	if d, err := os.Open(dir); err == nil { // the name survives a power cut
+		d.Sync()
+		d.Close()
 	}
-	return os.WriteFile(strings.TrimSuffix(path, ".key.pem")+publicSuffix, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pub}), 0o644)
+	return nil
 }
 
 // keyID is the SHA-256 of the key's SubjectPublicKeyInfo in hex.
 func keyID(k *ecdsa.PublicKey) (string, error) {
 	b, err := x509.MarshalPKIXPublicKey(k)
 	if err != nil {
-		return "", err
+		return "", fault.New(fault.Malformed, "key", "%w", err)
 	}
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:]), nil
@@ -130,14 +166,18 @@ type Keyring map[string]*ecdsa.PublicKey
 // Trusted returns the keys in dir: every file that ends in .pub.pem.
 func Trusted(dir string) (Keyring, error) {
 	ring := Keyring{}
-	files, err := filepath.Glob(filepath.Join(dir, "*"+publicSuffix))
-	if err != nil {
-		return nil, err
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.Denied, dir, "%w", err)
 	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
+	for _, e := range entries {
+		f := filepath.Join(dir, e.Name())
+		if !strings.HasSuffix(f, publicSuffix) {
+			continue
+		}
+		b, err := readLimited(f)
 		if err != nil {
-			return nil, fault.New(fault.Denied, f, "%w", err)
+			return nil, err
 		}
 		block, _ := pem.Decode(b)
 		if block == nil {
@@ -160,66 +200,15 @@ func Trusted(dir string) (Keyring, error) {
 	return ring, nil
 }
 
-// envelope is a DSSE envelope.
-type envelope struct {
-	PayloadType string      `json:"payloadType"`
-	Payload     string      `json:"payload"` // base64
-	Signatures  []signature `json:"signatures"`
-}
-
-type signature struct {
-	KeyID string `json:"keyid"`
-	Sig   string `json:"sig"` // base64 of the ASN.1 signature
-}
-
-// pae is the pre-authentication encoding: what is signed.
-func pae(payloadType string, payload []byte) []byte {
-	return append([]byte(fmt.Sprintf("DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload))), payload...)
-}
-
-// Sign returns the DSSE envelope of payload.
-func (k *Key) Sign(payloadType string, payload []byte) ([]byte, error) {
-	h := sha256.Sum256(pae(payloadType, payload))
-	sig, err := ecdsa.SignASN1(rand.Reader, k.private, h[:])
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.Denied, path, "%w", err)
 	}
-	return json.Marshal(envelope{payloadType, base64.StdEncoding.EncodeToString(payload),
-		[]signature{{k.id, base64.StdEncoding.EncodeToString(sig)}}})
-}
-
-// Verify returns the payload of an envelope that a trusted key signed, and the key's id.
-func Verify(b []byte, ring Keyring) (payload []byte, id string, err error) {
-	if len(b) > maxEnvelope {
-		return nil, "", fault.New(fault.Exhausted, "envelope", "%d bytes, the limit is %d", len(b), maxEnvelope)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
+	if err != nil {
+		return nil, fault.New(fault.Denied, path, "%w", err)
 	}
-	var e envelope
-	if err := json.Unmarshal(b, &e); err != nil {
-		return nil, "", fault.New(fault.Malformed, "envelope", "%w", err)
-	}
-	if e.PayloadType != PayloadType || len(e.Signatures) == 0 || len(e.Signatures) > 16 {
-		return nil, "", fault.New(fault.Malformed, "envelope", "payload type %q with %d signatures", e.PayloadType, len(e.Signatures))
-	}
-	if payload, err = base64.StdEncoding.Strict().DecodeString(e.Payload); err != nil {
-		return nil, "", fault.New(fault.Malformed, "envelope", "payload: %w", err)
-	}
-	h := sha256.Sum256(pae(e.PayloadType, payload))
-	known := false
-	for _, s := range e.Signatures {
-		k := ring[s.KeyID]
-		if k == nil {
-			continue
-		}
-		known = true
-		sig, err := base64.StdEncoding.Strict().DecodeString(s.Sig)
-		if err == nil && ecdsa.VerifyASN1(k, h[:], sig) {
-			return payload, s.KeyID, nil
-		}
-	}
-	if known {
-		return nil, "", fault.New(fault.Denied, "signature", "it does not fit the statement: one of them was changed").
-			WithHint("restore the release from a copy; do not serve it")
-	}
-	return nil, "", fault.New(fault.Denied, "signature", "no trusted key made it (key %.16s)", e.Signatures[0].KeyID).
-		WithHint("if you trust the signer, put the public key into the store's folder keys as NAME%s", publicSuffix)
+	return b, nil
 }
