@@ -16,7 +16,7 @@ type box struct {
 }
 
 func newFrame(b box, xlo, xhi, ylo, yhi float64) frame {
-	f := frame{left: b.left, top: b.top, right: width - 12, bottom: b.bottom}
+	f := frame{left: b.left, top: b.top, right: width - 20, bottom: b.bottom}
 	if f.left == 0 {
 		for _, t := range b.yTicks {
 			f.left = math.Max(f.left, textWidth(tickText(t, b.yTicks), fontSize))

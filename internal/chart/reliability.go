@@ -14,8 +14,8 @@ type Bin struct {
 }
 
 // Reliability shows whether confidence means what it says: per bin the accuracy
-// (bar), the mean confidence (line) and the gap between the two (shaded), above
-// the number of items in each bin. A calibrated model follows the diagonal.
+// (thick line), the mean confidence (thin line) and the gap between the two
+// (shaded), above the number of items in each bin. A calibrated model follows the diagonal.
 type Reliability struct {
 	Text
 	Bins []Bin
@@ -68,9 +68,11 @@ func (f frame) bin(c *canvas, b Bin) {
 	x0, x1 := f.x.clamp(b.Low)+1, f.x.clamp(b.High)-1
 	acc, conf := f.y.clamp(b.Accuracy), f.y.clamp(b.Confidence)
 	tip := fmt.Sprintf("confidence %s to %s: accuracy %s, mean confidence %s, n %d", value(b.Low), value(b.High), value(b.Accuracy), value(b.Confidence), b.N)
-	c.rect(x0, acc, x1-x0, f.bottom-acc, "f0", ` fill-opacity=".6" rx="1"`, tip)
+	// y grows downwards: the lower of the two values is the larger y
+	c.rect(x0, math.Max(acc, conf), x1-x0, f.bottom-math.Max(acc, conf), "f0", ` fill-opacity=".6" rx="1"`, tip)
 	c.rect(x0, math.Min(acc, conf), x1-x0, math.Abs(acc-conf), "f1", ` fill-opacity=".42"`, tip)
 	c.line(x0, conf, x1, conf, "s1")
+	c.raw(`<path d="M`, num(x0), " ", num(acc), "H", num(x1), `" class="ml s0"/>`+"\n")
 }
 
 // counts draws the number of items per bin under the diagram.

@@ -180,7 +180,7 @@ func (d *document) tiles(ev *evidence) {
 		if it.Interval != nil {
 			detail = readable(it.Interval.Low) + " to " + readable(it.Interval.High) + ", " + detail
 		}
-		d.Tiles = append(d.Tiles, tile{h.title, it.value(), detail, it.ref()})
+		d.Tiles = append(d.Tiles, tile{h.title, it.value(), detail, ref{it.digest.Short(), it.digest}})
 	}
 }
 

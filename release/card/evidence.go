@@ -18,12 +18,18 @@ type item struct {
 // evidence is what was measured, in a canonical order without repeats, and which of
 // it the documents used.
 type evidence struct {
-	model record.Digest
-	items []item
+	model     record.Digest
+	ancestors map[record.Digest]bool // models that went into making it, and itself
+	items     []item
 }
 
 func newEvidence(in *Input) (*evidence, error) {
-	ev := &evidence{model: in.Model.Subject.Digest}
+	ev := &evidence{model: in.Model.Subject.Digest, ancestors: map[record.Digest]bool{}}
+	for _, r := range makers(in) {
+		for _, o := range r.Outputs {
+			ev.ancestors[o.Digest] = true
+		}
+	}
 	seen := map[record.Digest]bool{}
 	add := func(ms []record.Measurement) error {
 		for _, m := range ms {
@@ -62,32 +68,45 @@ func newEvidence(in *Input) (*evidence, error) {
 }
 
 // ours says whether the first model among the subjects is the released one: what
-// is measured stands before what it is compared with. Audits name no model.
+// is measured stands before what it is compared with. Audits name no model. Of
+// the models it was made from, only the training counts.
 func (ev *evidence) ours(m record.Measurement) bool {
 	for _, s := range m.Subjects {
 		if s.Kind == "model" {
-			return s.Digest == ev.model
+			return s.Digest == ev.model || ev.ancestors[s.Digest] && strings.HasPrefix(m.Name, "train/")
 		}
 	}
 	return true
 }
 
-// natural orders slices with numbers at the end by their value: class=9 before class=10.
+// ofModel says whether the released model itself was measured.
+func (ev *evidence) ofModel(m record.Measurement) bool {
+	for _, s := range m.Subjects {
+		if s.Kind == "model" {
+			return s.Digest == ev.model
+		}
+	}
+	return false
+}
+
+// natural orders slices with numbers at the end by their value: class=9 before
+// class=10, eps=0.05 before eps=0.1.
 func natural(a, b string) bool {
-	pa, na := number(a)
-	pb, nb := number(b)
-	if pa == pb && na >= 0 && nb >= 0 {
+	pa, na := trailing(a)
+	pb, nb := trailing(b)
+	if pa == pb && na != nb {
 		return na < nb
 	}
 	return a < b
 }
 
-func number(s string) (prefix string, n int) {
+// trailing splits a number off the end; -1 if there is none.
+func trailing(s string) (prefix string, n float64) {
 	i := len(s)
-	for i > 0 && s[i-1] >= '0' && s[i-1] <= '9' {
+	for i > 0 && (s[i-1] >= '0' && s[i-1] <= '9' || s[i-1] == '.') {
 		i--
 	}
-	n, err := strconv.Atoi(s[i:])
+	n, err := strconv.ParseFloat(s[i:], 64)
 	if err != nil {
 		return s, -1
 	}

@@ -36,7 +36,7 @@ func reliability(it item) *figure {
 		t.Rows = append(t.Rows, []cell{{Text: readable(b.Low) + " to " + readable(b.High), Class: "num"},
 			{Text: conf, Class: "num"}, {Text: acc, Class: "num"}, {Text: readable(float64(b.N)), Class: "num"}})
 	}
-	return &figure{SVG: c.SVG(), Caption: "Bars are accuracy, the shaded gap is what separates it from mean confidence.", Refs: []ref{it.ref()}, Numbers: t}
+	return &figure{SVG: c.SVG(), Caption: "Thick lines are accuracy, thin lines mean confidence, the shaded gap is what separates them.", Refs: []ref{it.ref()}, Numbers: t}
 }
 
 // title adds the slice, if the measurement speaks about one.
@@ -92,10 +92,9 @@ func perClass(items []item) *figure {
 		}
 		c.Labels = append(c.Labels, strings.TrimPrefix(it.Slice, "class="))
 		c.Values, c.Low, c.High = append(c.Values, v), append(c.Low, lo), append(c.High, hi)
-		f.Refs = append(f.Refs, ref{it.digest.Short(), it.digest})
 	}
 	f.SVG = c.SVG()
-	return f
+	return f.cite(items)
 }
 
 // corruptionCurves draws accuracy by severity, one line per corruption; severity 0 is
@@ -128,7 +127,7 @@ func corruptionCurves(items, clean []item) *figure {
 	for _, n := range order {
 		c.Series = append(c.Series, *lines[n])
 	}
-	return &figure{SVG: c.SVG(), Caption: "Bands are the intervals of the table.", Refs: refs(items), Numbers: numbers(items)}
+	return (&figure{SVG: c.SVG(), Caption: "Bands are the intervals of the table.", Numbers: numbers(items)}).cite(items)
 }
 
 func appendPoint(s *chart.Series, x float64, it item) {
@@ -166,15 +165,20 @@ func attackCurve(items, clean []item) *figure {
 	}
 	c := chart.Line{Text: chart.Text{Title: "Accuracy under attack", X: "budget (share of the pixel range, largest change of a pixel)", Y: "accuracy",
 		Desc: "White-box attack by projected gradient descent."}, YHigh: 1, Series: []chart.Series{s}}
-	return &figure{SVG: c.SVG(), Caption: "An attack that fails proves little: stronger ones may exist.", Refs: refs(items)}
+	return (&figure{SVG: c.SVG(), Caption: "An attack that fails proves little: stronger ones may exist.", Numbers: numbers(items)}).cite(items)
 }
 
-func refs(items []item) []ref {
-	out := make([]ref, len(items))
-	for i, it := range items {
-		out[i] = ref{it.digest.Short(), it.digest}
+// cite adds the records behind a figure: all of few; of many the first, since the
+// table of numbers beside the figure names each.
+func (f *figure) cite(items []item) *figure {
+	if len(items) > 4 {
+		f.Caption += fmt.Sprintf(" Of %d records, each named under its number, the first is", len(items))
+		items = items[:1]
 	}
-	return out
+	for _, it := range items {
+		f.Refs = append(f.Refs, it.ref())
+	}
+	return f
 }
 
 func learningCurve(it item) *figure {

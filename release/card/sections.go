@@ -254,7 +254,7 @@ func robustnessSection(ev *evidence) section {
 	}
 	var main []item
 	for _, it := range ev.named("robust/") {
-		if !strings.HasPrefix(it.Slice, "corruption=") {
+		if !strings.HasPrefix(it.Slice, "corruption=") { // those stand under the figure
 			main = append(main, it)
 		}
 	}
