@@ -7,8 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"sort"
-	"strconv"
 	"strings"
 	"time"
 
@@ -125,6 +125,9 @@ func ParseStatement(b []byte) (*Release, error) {
 	if err := dec.Decode(&s); err != nil {
 		return nil, fault.New(fault.Malformed, "statement", "%w", err)
 	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fault.New(fault.Malformed, "statement", "something follows it")
+	}
 	if s.Type != StatementType || s.PredicateType != PredicateType || s.Predicate == nil {
 		return nil, fault.New(fault.Malformed, "statement", "type %q, predicate type %q", s.Type, s.PredicateType)
 	}
@@ -144,8 +147,13 @@ func ParseStatement(b []byte) (*Release, error) {
 	return r, nil
 }
 
-// approved says whether r may be published: it passed, or somebody answers for it by name and reason.
+// approved says whether r may be published and loaded: it passed, or somebody
+// answers for it by name and reason. A verdict on another model counts for nothing.
 func (r *Release) approved() error {
+	if c := r.Verdict.Candidate.Digest; c != r.Model.Digest {
+		return fault.New(fault.Mismatch, "release "+r.Name, "the verdict is on %s, the model is %s", c.Short(), r.Model.Digest.Short()).
+			WithHint("run `muster gate` on this very model")
+	}
 	if r.Verdict.Outcome == record.Pass {
 		return nil
 	}
@@ -158,7 +166,9 @@ func (r *Release) approved() error {
 		WithHint("`muster gate` gives the reasons; --override --by NAME --reason TEXT releases it all the same, on record")
 }
 
-// Publish signs r and stores it. Every blob it names must be in the store.
+// Publish signs r under the next number of its name and stores it. Every blob it
+// names must be in the store. A verdict that is not pass is refused with an
+// error of class denied unless an approval overrides it by name and reason.
 func Publish(ctx context.Context, st *store.Store, key *sign.Key, r *Release) (*store.ReleaseRow, error) {
 	if err := r.approved(); err != nil {
 		return nil, err
@@ -168,15 +178,34 @@ func Publish(ctx context.Context, st *store.Store, key *sign.Key, r *Release) (*
 		blobs = append(blobs, record.Subject{Kind: role, Name: r.Files[role].Name, Digest: r.Files[role].Digest})
 	}
 	for _, b := range blobs {
-		if ok, err := st.Has(ctx, b.Digest); err != nil || !ok {
+		ok, err := st.Has(ctx, b.Digest)
+		if err != nil {
+			return nil, fault.At("blob "+b.Kind, err)
+		}
+		if !ok {
 			return nil, fault.New(fault.NotFound, "blob "+b.Kind, "%s is not in the store", b.Digest)
 		}
 	}
+	r.Version = record.Version
+	for try := 1; ; try++ {
+		row, err := publish(ctx, st, key, r, blobs)
+		// Somebody else may publish the same name at the same time and take the number.
+		if fault.ClassOf(err) != fault.Mismatch || try == maxTries {
+			return row, err
+		}
+	}
+}
+
+// maxTries bounds how often Publish asks for the next number.
+const maxTries = 10
+
+// publish signs and stores r under the next number of its name.
+func publish(ctx context.Context, st *store.Store, key *sign.Key, r *Release, blobs []record.Subject) (*store.ReleaseRow, error) {
 	n, prev, err := st.NextVersion(ctx, r.Name)
 	if err != nil {
 		return nil, err
 	}
-	r.Version, r.Number, r.Previous = record.Version, n, prev
+	r.Number, r.Previous = n, prev
 	payload, err := Statement(r)
 	if err != nil {
 		return nil, err
@@ -191,7 +220,10 @@ func Publish(ctx context.Context, st *store.Store, key *sign.Key, r *Release) (*
 	}
 	row := &store.ReleaseRow{Digest: sub.Digest, Name: r.Name, Version: n, Model: r.Model.Digest, Verdict: r.Verdict.Outcome,
 		Override: r.Verdict.Outcome != record.Pass, KeyID: key.ID(), Previous: prev, Created: r.Created, Blobs: blobs}
-	return row, st.PutRelease(ctx, row)
+	if err := st.PutRelease(ctx, row); err != nil {
+		return nil, err
+	}
+	return row, nil
 }
 
 // Loaded is a release whose signature and every digest were checked.
@@ -203,9 +235,13 @@ type Loaded struct {
 	Files   map[string][]byte // by role
 }
 
-// Load reads a release and checks everything. ref is a name (its newest release), name@number, or the start of a digest.
+// Load reads a release and checks everything: the signature, the store's row
+// against what was signed, the verdict, and the digest of every blob. ref is a
+// name (its newest release), name@number, a pointer such as name/production, or
+// the start of a digest. What was changed gives an error of class denied that
+// names it; an unknown ref is not found.
 func Load(ctx context.Context, st *store.Store, ring sign.Keyring, ref string) (*Loaded, error) {
-	row, err := find(ctx, st, ref)
+	row, err := st.Release(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
@@ -221,8 +257,11 @@ func Load(ctx context.Context, st *store.Store, ring sign.Keyring, ref string) (
 	if err != nil {
 		return nil, fault.At("release "+ref, err)
 	}
-	if r.Name != row.Name || r.Number != row.Version || r.Model.Digest != row.Model {
-		return nil, fault.New(fault.Denied, "release "+ref, "the store's row does not fit the signed statement")
+	if err := fits(row, r, id); err != nil {
+		return nil, fault.At("release "+ref, err)
+	}
+	if err := r.approved(); err != nil {
+		return nil, fault.New(fault.Denied, "release "+ref, "%w", err).WithHint("%s", fault.HintOf(err))
 	}
 	l := &Loaded{Row: *row, Release: r, KeyID: id, Files: map[string][]byte{}}
 	if l.Model, err = st.Get(ctx, r.Model.Digest); err != nil {
@@ -236,28 +275,25 @@ func Load(ctx context.Context, st *store.Store, ring sign.Keyring, ref string) (
 	return l, nil
 }
 
+// fits checks the store's row, which anybody with the database file can edit, against what was signed.
+func fits(row *store.ReleaseRow, r *Release, keyID string) error {
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"name", row.Name == r.Name}, {"version", row.Version == r.Number}, {"model", row.Model == r.Model.Digest},
+		{"verdict", row.Verdict == r.Verdict.Outcome}, {"override", row.Override == (r.Verdict.Outcome != record.Pass)},
+		{"previous", row.Previous == r.Previous}, {"created", row.Created.Equal(r.Created)}, {"key", row.KeyID == keyID},
+	} {
+		if !f.same {
+			return fault.New(fault.Denied, "", "the store's row does not fit the signed statement: %s differs", f.name).
+				WithHint("the row was changed by hand: `muster store check`; restore the folder from a copy")
+		}
+	}
+	return nil
+}
+
 // denied turns a damaged or missing blob into a refusal that names it.
 func denied(err error, what string) error {
 	return fault.New(fault.Denied, what, "%w", err).WithHint("the store was damaged or changed by hand: `muster store check` says where; do not serve this release")
-}
-
-func find(ctx context.Context, st *store.Store, ref string) (*store.ReleaseRow, error) {
-	name, num, ok := strings.Cut(ref, "@")
-	if !ok {
-		return st.Release(ctx, ref)
-	}
-	n, err := strconv.Atoi(num)
-	if err != nil {
-		return nil, fault.New(fault.Malformed, ref, "%q is not a release number", num)
-	}
-	rows, err := st.Releases(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range rows {
-		if rows[i].Name == name && rows[i].Version == n {
-			return &rows[i], nil
-		}
-	}
-	return nil, fault.New(fault.NotFound, "release "+ref, "there is none").WithHint("`muster store list` lists the releases")
 }
