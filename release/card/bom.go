@@ -16,11 +16,11 @@ import (
 	"muster/record"
 )
 
-// BOM returns the bill of materials of the release: CycloneDX 1.6 JSON with the
+// MLBOM returns the bill of materials of the release: CycloneDX 1.6 JSON with the
 // model as a machine-learning-model component (hashes, licence, ancestors, model
 // card with its measurements and intervals) and the data sets as data components.
 // The serial number is derived from the digests, so the same input gives the same bytes.
-func BOM(in Input) ([]byte, error) {
+func MLBOM(in Input) ([]byte, error) {
 	if err := in.check(); err != nil {
 		return nil, err
 	}

@@ -182,7 +182,7 @@ func empty() Input {
 	return Input{Model: Model{Subject: int8Model}}
 }
 
-var writers = map[string]func(Input) ([]byte, error){"card.md": Markdown, "card.html": HTML, "bom.json": BOM}
+var writers = map[string]func(Input) ([]byte, error){"card.md": Markdown, "card.html": HTML, "bom.json": MLBOM}
 
 func TestGolden(t *testing.T) {
 	for prefix, in := range map[string]Input{"": example(), "empty-": empty()} {
@@ -438,7 +438,7 @@ func TestRMF(t *testing.T) {
 
 func TestBOM(t *testing.T) {
 	in := example()
-	raw, err := BOM(in)
+	raw, err := MLBOM(in)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +470,7 @@ func TestBOM(t *testing.T) {
 		t.Errorf("data components %+v", data)
 	}
 	in.Measurements[0].Value = record.Val(0.5)
-	other, err := BOM(in)
+	other, err := MLBOM(in)
 	if err != nil {
 		t.Fatal(err)
 	}

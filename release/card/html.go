@@ -40,7 +40,15 @@ func HTML(in Input) ([]byte, error) {
 	if err := pageTemplate.Execute(&b, &view{document: d, anchors: d.anchors()}); err != nil {
 		return nil, fault.New(fault.Internal, "card", "the page cannot be written: %w", err)
 	}
-	return b.Bytes(), nil
+	return bytes.Map(printable, bytes.ToValidUTF8(b.Bytes(), []byte("\uFFFD"))), nil
+}
+
+// printable replaces control characters, which names from files may hold.
+func printable(r rune) rune {
+	if r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF {
+		return '\uFFFD'
+	}
+	return r
 }
 
 // view is what the template sees.
