@@ -1,61 +1,15 @@
 package store
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"muster/fault"
 	"muster/record"
 )
-
-// TestMain lets the test binary play the process that is killed.
-func TestMain(m *testing.M) {
-	switch os.Getenv("MUSTER_STORE_CHILD") {
-	case "write":
-		child(os.Getenv("MUSTER_STORE_DIR"))
-	case "full":
-		full(os.Getenv("MUSTER_STORE_DIR"))
-	}
-	os.Exit(m.Run())
-}
-
-// child writes blobs, runs and events for ever and prints every digest once it was acknowledged.
-func child(dir string) {
-	ctx := context.Background()
-	st, err := Open(ctx, dir)
-	if err != nil {
-		fmt.Println("error", err)
-		os.Exit(1)
-	}
-	for i := 0; ; i++ {
-		body := strings.Repeat(fmt.Sprintf("%d-%d ", os.Getpid(), i), 2000)
-		s, err := st.PutBytes(ctx, "model", "m", []byte(body))
-		if err == nil {
-			_, err = st.AppendEvent(ctx, "test/event", "m", map[string]any{"i": i})
-		}
-		run := &record.Run{Version: 1, ID: fmt.Sprintf("r-%d-%d", os.Getpid(), i), Verb: "test", Started: time.Now().UTC(), Status: record.Running}
-		if err == nil {
-			err = st.StartRun(ctx, run)
-		}
-		if err == nil && i%2 == 0 {
-			run.Status = record.Succeeded
-			err = st.FinishRun(ctx, run)
-		}
-		if err != nil {
-			fmt.Println("error", err)
-			os.Exit(1)
-		}
-		fmt.Println(s.Digest)
-	}
-}
 
 func open(t *testing.T, dir string) *Store {
 	t.Helper()
@@ -67,72 +21,12 @@ func open(t *testing.T, dir string) *Store {
 	return st
 }
 
-// TestKill9 kills a writer at random moments: nothing that was acknowledged is lost, and what is left behind is repairable.
-func TestKill9(t *testing.T) {
-	dir, ctx := t.TempDir(), context.Background()
-	rounds := 12
-	if testing.Short() {
-		rounds = 4
-	}
-	var acked []record.Digest
-	for k := 0; k < rounds; k++ {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "MUSTER_STORE_CHILD=write", "MUSTER_STORE_DIR="+dir)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			time.Sleep(time.Duration(60+37*k) * time.Millisecond)
-			cmd.Process.Signal(syscall.SIGKILL)
-		}()
-		for sc := bufio.NewScanner(out); sc.Scan(); {
-			if strings.HasPrefix(sc.Text(), "error") {
-				t.Fatal(sc.Text())
-			}
-			if d := record.Digest(sc.Text()); d.Valid() {
-				acked = append(acked, d)
-			}
-		}
-		cmd.Wait()
-		st := open(t, dir)
-		rep, err := st.Check(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !rep.Sound() {
-			t.Fatalf("after kill %d: %+v", k, rep.Problems)
-		}
-		st.Close()
-	}
-	st := open(t, dir)
-	if _, err := st.Repair(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if rep, err := st.Check(ctx); err != nil || !rep.OK() {
-		t.Fatalf("after repair: %v %+v", err, rep)
-	}
-	for _, d := range acked {
-		if _, err := st.Get(ctx, d); err != nil {
-			t.Fatalf("%s was acknowledged and is lost: %v", d, err)
-		}
-	}
-	if len(acked) == 0 {
-		t.Error("nothing was ever acknowledged")
-	}
-	t.Logf("%d kills, %d acknowledged writes, all there", rounds, len(acked))
-}
-
-// TestTwoProcesses lets two stores on one folder move one pointer: no move is lost.
-func TestTwoProcesses(t *testing.T) {
-	dir, ctx := t.TempDir(), context.Background()
-	a, b := open(t, dir), open(t, dir)
+// twoReleases stores m@1 and m@2 and returns their digests.
+func twoReleases(t *testing.T, st *Store) []record.Digest {
+	t.Helper()
 	var rels []record.Digest
-	for i := 0; i < 2; i++ {
-		s, err := a.PutBytes(ctx, "release", "m", []byte(fmt.Sprint("release ", i)))
+	for i := range 2 {
+		s, err := st.PutBytes(t.Context(), "release", "m", []byte(fmt.Sprint("release ", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,11 +34,19 @@ func TestTwoProcesses(t *testing.T) {
 		if i > 0 {
 			row.Previous = rels[i-1]
 		}
-		if err := a.PutRelease(ctx, row); err != nil {
+		if err := st.PutRelease(t.Context(), row); err != nil {
 			t.Fatal(err)
 		}
 		rels = append(rels, s.Digest)
 	}
+	return rels
+}
+
+// TestTwoStores lets two stores on one folder move one pointer: no move is lost.
+func TestTwoStores(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	a, b := open(t, dir), open(t, dir)
+	rels := twoReleases(t, a)
 	var wg sync.WaitGroup
 	moved := make([]int, 2)
 	for k, st := range []*Store{a, b} {
@@ -181,42 +83,6 @@ func TestTwoProcesses(t *testing.T) {
 		}
 	}
 	if rep, err := a.Check(ctx); err != nil || !rep.OK() {
-		t.Errorf("%v %+v", err, rep)
-	}
-}
-
-// full fills a disk whose files may not grow beyond a limit.
-func full(dir string) {
-	ctx := context.Background()
-	st, err := Open(ctx, dir)
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	lim := syscall.Rlimit{Cur: 1 << 20, Max: 1 << 20}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &lim); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	_, err = st.PutBytes(ctx, "model", "big", make([]byte, 4<<20))
-	fmt.Printf("%s|%s\n", fault.ClassOf(err), fault.HintOf(err))
-	os.Exit(0)
-}
-
-// TestFullDisk: a clear error, and nothing half-written.
-func TestFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "MUSTER_STORE_CHILD=full", "MUSTER_STORE_DIR="+dir)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if s := string(out); !strings.HasPrefix(s, string(fault.Exhausted)+"|") || len(s) < 15 {
-		t.Errorf("a full disk says %q", s)
-	}
-	rep, err := open(t, dir).Check(context.Background())
-	if err != nil || !rep.OK() {
 		t.Errorf("%v %+v", err, rep)
 	}
 }
