@@ -5,6 +5,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 
 	"github.com/goccy/go-yaml"
@@ -92,10 +93,15 @@ func Parse(name string, b []byte) (Spec, error) {
 	if len(b) > maxSpecBytes {
 		return s, fault.New(fault.Exhausted, name, "the specification has %d bytes, the limit is %d", len(b), maxSpecBytes)
 	}
+	vit := s.Model // sizes that only the transformer has are filled in after the family is known
+	s.Model.Patch, s.Model.Heads, s.Model.Hidden = 0, 0, 0
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	if err := dec.Decode(&s); err != nil {
 		return s, fault.New(fault.Malformed, name, "%s", yaml.FormatError(err, false, true)).
 			WithHint("the fields are: version, name, model, data, optimizer, schedule, epochs, batch, seed, checkpoint_every")
+	}
+	if m := &s.Model; m.Family == "vit" {
+		m.Patch, m.Heads, m.Hidden = cmp.Or(m.Patch, vit.Patch), cmp.Or(m.Heads, vit.Heads), cmp.Or(m.Hidden, vit.Hidden)
 	}
 	return s, fault.At(name, s.Validate())
 }
@@ -112,6 +118,7 @@ func (s Spec) Validate() error {
 		{s.Model.Family == "vit" || s.Model.Family == "mlp", "model.family", `"vit" or "mlp"`},
 		{between(s.Model.Dim, 1, 1<<14), "model.dim", "1 to 16384"},
 		{between(s.Model.Depth, 1, 1<<10), "model.depth", "1 to 1024"},
+		{s.Model.Family == "vit" || s.Model.Patch == 0 && s.Model.Heads == 0 && s.Model.Hidden == 0, "model.patch, heads, hidden", `absent: the family "mlp" has only dim and depth`},
 		{between(s.Epochs, 1, 1<<20), "epochs", "at least 1"},
 		{between(s.Batch, 1, 1<<16), "batch", "1 to 65536"},
 		{s.Seed < 1<<53, "seed", "below 2^53"},
