@@ -189,6 +189,13 @@ func (w *Watch) Flush() (*Report, error) {
 	return w.close()
 }
 
+// Open returns the number of requests in the open window.
+func (w *Watch) Open() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return int(w.open.N)
+}
+
 // Counts returns what became of predictions and labels.
 func (w *Watch) Counts() JoinCounts { return w.join.Counts() }
 

@@ -53,6 +53,7 @@ type Deployment struct {
 	closed  sync.Once
 
 	requests, rows, dropped, errors atomic.Int64
+	answeredNanos, failedNanos      atomic.Int64 // time that requests and errors took in sum
 }
 
 // Label is the truth about an answered row, told later.
@@ -178,7 +179,7 @@ type observed struct {
 }
 
 func (d *Deployment) infer(ctx context.Context, q *Infer) (*answer, error) {
-	s := d.acquire()
+	s, start := d.acquire(), time.Now()
 	hold := false
 	defer func() {
 		if !hold {
@@ -206,6 +207,7 @@ func (d *Deployment) infer(ctx context.Context, q *Infer) (*answer, error) {
 	}
 	if err != nil {
 		d.errors.Add(1)
+		d.failedNanos.Add(int64(time.Since(start)))
 		return nil, err
 	}
 	picked, err := m.pick(q, out)
@@ -213,6 +215,7 @@ func (d *Deployment) infer(ctx context.Context, q *Infer) (*answer, error) {
 		return nil, err
 	}
 	d.requests.Add(1)
+	d.answeredNanos.Add(int64(time.Since(start)))
 	d.rows.Add(int64(in[0].Shape[0]))
 	if p := m.probabilities(out); p != nil && d.Observe != nil {
 		select {
@@ -304,6 +307,6 @@ func (d *Deployment) Flush() {
 func (d *Deployment) stats(m *Model) map[string]any {
 	return map[string]any{"model_stats": []map[string]any{{
 		"name": m.Name, "version": m.Version, "inference_count": d.rows.Load(), "execution_count": m.batch.runs.Load(),
-		"inference_stats": map[string]any{"success": map[string]any{"count": d.requests.Load(), "ns": 0}, "fail": map[string]any{"count": d.errors.Load(), "ns": 0}},
+		"inference_stats": map[string]any{"success": map[string]any{"count": d.requests.Load(), "ns": d.answeredNanos.Load()}, "fail": map[string]any{"count": d.errors.Load(), "ns": d.failedNanos.Load()}},
 	}}}
 }

@@ -2,8 +2,10 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +46,9 @@ type Rollout struct {
 	seq     int64
 	bundle  *Bundle // in production
 	cand    *Bundle
+	prev    *Bundle // in production before, kept loaded for a rollback
 	canary  *monitor.Canary
+	kept    int           // pairs of the trial when its state was last recorded
 	join    *monitor.Join // pairs that wait for their label
 	watch   *monitor.Watch
 	last    *monitor.Report
@@ -76,7 +80,7 @@ func NewRollout(name string, st *store.Store, load func(context.Context, record.
 	return r
 }
 
-// Run follows the pointers until ctx ends, then judges the open window.
+// Run follows the pointers until ctx ends.
 func (r *Rollout) Run(ctx context.Context) {
 	t := time.NewTicker(r.cfg.Poll)
 	defer t.Stop()
@@ -89,6 +93,24 @@ func (r *Rollout) Run(ctx context.Context) {
 				r.cfg.Log.Error("the pointers cannot be followed; what is loaded goes on", "model", r.Name, "err", err)
 			}
 		}
+	}
+}
+
+// Finish is called after the last request: what was answered is observed, the open
+// window is judged, and the evidence of a trial is recorded for the next start.
+func (r *Rollout) Finish() {
+	r.Flush()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.watch != nil && r.watch.Open() > 0 {
+		if rep, err := r.watch.Flush(); err != nil {
+			r.cfg.Log.Error("the open window could not be judged", "model", r.Name, "err", err)
+		} else {
+			r.window(rep)
+		}
+	}
+	if r.canary != nil && r.canary.State().Seen > r.kept {
+		r.record()
 	}
 }
 
@@ -110,14 +132,14 @@ func (r *Rollout) Sync(ctx context.Context) error {
 
 // follow brings the deployment to the pointers. r.mu is held.
 func (r *Rollout) follow(ctx context.Context) error {
-	prod, err := r.pointer(ctx, "production")
+	prod, err := r.st.Standing(ctx, pointerName(r.Name, "production"))
 	if err != nil {
 		return err
 	}
 	stage, cand := Canary, record.Digest("")
-	if cand, err = r.pointer(ctx, string(Canary)); err == nil && cand == "" {
+	if cand, err = r.st.Standing(ctx, pointerName(r.Name, string(Canary))); err == nil && cand == "" {
 		stage = Shadow
-		cand, err = r.pointer(ctx, string(Shadow))
+		cand, err = r.st.Standing(ctx, pointerName(r.Name, string(Shadow)))
 	}
 	if err != nil {
 		return err
@@ -126,17 +148,6 @@ func (r *Rollout) follow(ctx context.Context) error {
 		stage = NoCandidate
 	}
 	return r.bring(ctx, prod, cand, stage)
-}
-
-func (r *Rollout) pointer(ctx context.Context, stage string) (record.Digest, error) {
-	m, err := r.st.Pointer(ctx, pointerName(r.Name, stage))
-	if fault.ClassOf(err) == fault.NotFound {
-		return "", nil
-	}
-	if err != nil || m == nil {
-		return "", err
-	}
-	return m.To, nil
 }
 
 // bring loads and assigns releases by digest; what is loaded already is used again.
@@ -151,36 +162,45 @@ func (r *Rollout) bring(ctx context.Context, prod, cand record.Digest, stage Sta
 	}
 	newCand, err := r.get(ctx, cand)
 	if err != nil {
-		if newProd != nil && newProd != r.bundle && newProd != r.cand {
-			newProd.Model.Close()
-		}
+		r.drop(newProd)
 		return err
 	}
 	if newCand != nil && newProd == nil {
-		newCand.Model.Close()
+		r.drop(newCand)
 		return fault.New(fault.Mismatch, "model "+r.Name, "a candidate needs a release in production to be compared with")
 	}
 	if newProd != nil && newProd != r.bundle {
 		if err := r.watchOver(newProd); err != nil {
+			r.drop(newProd)
+			r.drop(newCand)
 			return err
 		}
 	}
 	if newCand != r.cand || newProd != r.bundle {
-		if err := r.trial(newCand, newProd); err != nil {
+		if err := r.trial(ctx, newCand, newProd); err != nil {
+			r.drop(newProd)
+			r.drop(newCand)
 			return err
 		}
 	}
-	a := Assignment{Stage: stage, Share: r.cfg.Share, Previous: now.Previous}
+	prev := r.prev
+	switch {
+	case r.bundle != nil && newProd != r.bundle:
+		prev = r.bundle
+	case r.bundle == nil && newProd != nil:
+		prev = r.before(ctx, prod, newCand)
+	}
+	a := Assignment{Stage: stage, Share: r.cfg.Share}
 	if newProd != nil {
 		a.Production = newProd.Model
 	}
 	if newCand != nil {
 		a.Candidate = newCand.Model
 	}
-	if now.Production != nil && now.Production != a.Production {
-		a.Previous = now.Production
+	if prev != nil {
+		a.Previous = prev.Model
 	}
-	r.bundle, r.cand = newProd, newCand
+	r.bundle, r.cand, r.prev = newProd, newCand, prev
 	r.Assign(a)
 	r.cfg.Log.Info("now serving", "model", r.Name, "production", versionOf(a.Production), "candidate", versionOf(a.Candidate), "stage", stage)
 	return nil
@@ -188,15 +208,40 @@ func (r *Rollout) bring(ctx context.Context, prod, cand record.Digest, stage Sta
 
 // get returns the bundle of a release: one that is loaded, or from the store. "" is none.
 func (r *Rollout) get(ctx context.Context, d record.Digest) (*Bundle, error) {
-	switch {
-	case d == "":
+	if d == "" {
 		return nil, nil
-	case r.bundle != nil && r.bundle.Model.Release == d:
-		return r.bundle, nil
-	case r.cand != nil && r.cand.Model.Release == d:
-		return r.cand, nil
+	}
+	for _, b := range []*Bundle{r.bundle, r.cand, r.prev} {
+		if b != nil && b.Model.Release == d {
+			return b, nil
+		}
 	}
 	return r.load(ctx, d)
+}
+
+// drop closes a bundle that was loaded but is not going to be served.
+func (r *Rollout) drop(b *Bundle) {
+	if b != nil && b != r.bundle && b != r.cand && b != r.prev {
+		b.Model.Close()
+	}
+}
+
+// before loads the release that was in production before, so that a rollback after a
+// restart is a pointer swap too. It is no reason not to start: nil if it cannot be loaded.
+func (r *Rollout) before(ctx context.Context, prod record.Digest, cand *Bundle) *Bundle {
+	d, err := r.st.Before(ctx, pointerName(r.Name, "production"), prod)
+	if err == nil && cand != nil && d == cand.Model.Release {
+		return cand
+	}
+	var b *Bundle
+	if err == nil {
+		b, err = r.get(ctx, d)
+	}
+	if err != nil {
+		r.cfg.Log.Warn("the previous release cannot be loaded; a rollback will have to", "model", r.Name, "err", err)
+		return nil
+	}
+	return b
 }
 
 func digestOf(m *Model) record.Digest {
@@ -231,17 +276,78 @@ func (r *Rollout) watchOver(b *Bundle) error {
 // promoteMargin is the loss of accuracy that must be excluded before a candidate may take over.
 const promoteMargin = 0.02
 
-// trial starts the comparison of a candidate under the policy of the release in production.
-func (r *Rollout) trial(cand, prod *Bundle) error {
-	r.canary, r.join = nil, nil
+// trial starts the comparison of a candidate under the policy of the release in
+// production, or goes on with the one that an earlier process began.
+func (r *Rollout) trial(ctx context.Context, cand, prod *Bundle) error {
+	r.canary, r.join, r.kept = nil, nil, 0
 	if cand == nil || prod == nil {
 		return nil
 	}
 	p := prod.Policy.Canary
 	c, err := monitor.NewCanary(monitor.CanaryConfig{Mode: r.cfg.Mode, Alpha: p.Alpha, Tolerance: p.Margin, Margin: max(promoteMargin, 2*p.Margin),
 		ShadowPairs: p.ShadowPairs, MinPairs: p.MinPairs, MaxPairs: p.MaxPairs})
-	r.canary, r.join = c, monitor.NewJoin(monitor.JoinConfig{})
-	return err
+	if err != nil {
+		return err
+	}
+	last, err := LastTrial(ctx, r.st, r.Name, cand.Model.Release, prod.Model.Release)
+	if err != nil {
+		return err
+	}
+	if last != nil && last.State.Config == c.State().Config && last.State.Stage != monitor.RolledBack {
+		if c, err = monitor.ResumeCanary(last.State); err != nil {
+			return err
+		}
+	}
+	r.canary, r.join, r.kept = c, monitor.NewJoin(monitor.JoinConfig{}), c.State().Seen
+	return nil
+}
+
+// Trial is how far the comparison of a candidate with the release in production had come.
+type Trial struct {
+	Release      record.Digest        `json:"release"` // the candidate
+	Against      record.Digest        `json:"against"`
+	Decision     monitor.Decision     `json:"decision"`
+	State        monitor.CanaryState  `json:"state"`
+	Measurements []record.Measurement `json:"measurements"`
+}
+
+// kindTrial begins the kind of every log entry about a trial.
+const kindTrial = "canary/"
+
+// LastTrial returns the last recorded state of the trial of one release against another
+// under a name, nil if there is none.
+func LastTrial(ctx context.Context, st *store.Store, name string, cand, against record.Digest) (*Trial, error) {
+	evs, err := st.Events(ctx, store.EventFilter{Subject: name})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range slices.Backward(evs) {
+		if !strings.HasPrefix(e.Kind, kindTrial) {
+			continue
+		}
+		t := new(Trial)
+		if err := json.Unmarshal(e.Body, t); err != nil {
+			return nil, fault.New(fault.Malformed, fmt.Sprintf("log entry %d", e.Seq), "%w", err)
+		}
+		if t.Release == cand && t.Against == against {
+			return t, fault.At(fmt.Sprintf("log entry %d", e.Seq), t.State.Valid())
+		}
+	}
+	return nil, nil
+}
+
+// recordEvery is the number of pairs between two records of a trial: what a killed
+// server forgets at most. The count does not depend on the answers, so what is
+// forgotten does not bias the evidence.
+const recordEvery = 50
+
+// record writes the state of the trial to the log. r.mu is held.
+func (r *Rollout) record() {
+	st := r.canary.State()
+	r.kept = st.Seen
+	subjects := []record.Subject{{Kind: "model", Name: r.Name, Digest: r.cand.Model.Digest}, {Kind: "model", Name: r.Name, Digest: r.bundle.Model.Digest}}
+	r.log(kindTrial+strings.ReplaceAll(string(st.Stage), " ", "-"), Trial{Release: digestOf(r.cand.Model), Against: digestOf(r.bundle.Model),
+		Decision: st.Decision(), State: st, Measurements: st.Measurements(subjects)})
 }
 
 // observe sees one answered row. It is called from one goroutine, in order.
@@ -318,12 +424,9 @@ func (r *Rollout) decide(p monitor.Pair) {
 	}
 	before := r.canary.State().Stage
 	d := r.canary.Observe(p)
-	if d.Stage == before && d.Action == monitor.Hold {
-		return
+	if d.Stage != before || r.canary.State().Seen >= r.kept+recordEvery {
+		r.record()
 	}
-	st := r.canary.State()
-	r.log("canary/"+strings.ReplaceAll(string(d.Stage), " ", "-"), map[string]any{"release": digestOf(r.cand.Model), "decision": d, "state": st,
-		"measurements": st.Measurements([]record.Subject{{Kind: "model", Name: r.Name, Digest: r.cand.Model.Digest}, {Kind: "model", Name: r.Name, Digest: r.bundle.Model.Digest}})})
 	if d.Action != monitor.Rollback {
 		return
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -11,6 +10,7 @@ import (
 	"muster/monitor"
 	"muster/record"
 	"muster/release/store"
+	"muster/serve"
 )
 
 // pointerArgs are the settings of promote and rollback.
@@ -52,18 +52,6 @@ evidence it refuses; --override with --by and --reason promotes all the same, on
 	return cmd
 }
 
-// standing returns where a pointer stands, "" if it is not set.
-func standing(ctx context.Context, st *store.Store, pointer string) (record.Digest, error) {
-	m, err := st.Pointer(ctx, pointer)
-	if fault.ClassOf(err) == fault.NotFound {
-		return "", nil
-	}
-	if err != nil || m == nil {
-		return "", err
-	}
-	return m.To, nil
-}
-
 func (a *app) promote(ctx context.Context, name string, p pointerArgs) (*moved, error) {
 	if !store.Exists(a.store) {
 		return nil, noStore(a.store)
@@ -73,13 +61,13 @@ func (a *app) promote(ctx context.Context, name string, p pointerArgs) (*moved, 
 		return nil, err
 	}
 	from, to, need := name+"/canary", name+"/production", monitor.Promoted
-	cand, err := standing(ctx, st, from)
+	cand, err := st.Standing(ctx, from)
 	if err != nil {
 		return nil, err
 	}
 	if cand == "" {
 		from, to, need = name+"/shadow", name+"/canary", monitor.Serving
-		if cand, err = standing(ctx, st, from); err != nil {
+		if cand, err = st.Standing(ctx, from); err != nil {
 			return nil, err
 		}
 	}
@@ -87,7 +75,11 @@ func (a *app) promote(ctx context.Context, name string, p pointerArgs) (*moved, 
 		return nil, fault.New(fault.NotFound, "model "+name, "there is no candidate").WithHint("`muster release CANDIDATE --name %s --stage shadow` makes one", name)
 	}
 	reason, act := p.Reason, store.ActPromote
-	state, why, err := trialOf(ctx, st, name, cand)
+	prod, err := st.Standing(ctx, name+"/production")
+	if err != nil {
+		return nil, err
+	}
+	state, why, err := trialOf(ctx, st, name, cand, prod)
 	if err != nil {
 		return nil, err
 	}
@@ -111,23 +103,13 @@ func (a *app) promote(ctx context.Context, name string, p pointerArgs) (*moved, 
 	return &moved{to, cand, cand, reason}, nil
 }
 
-// trialOf reads from the log how far the trial of a candidate has come.
-func trialOf(ctx context.Context, st *store.Store, name string, cand record.Digest) (monitor.Stage, string, error) {
-	evs, err := st.Events(ctx, store.EventFilter{Subject: name})
-	if err != nil {
-		return "", "", err
+// trialOf reads from the log how far the trial of a candidate against the release in production has come.
+func trialOf(ctx context.Context, st *store.Store, name string, cand, prod record.Digest) (monitor.Stage, string, error) {
+	t, err := serve.LastTrial(ctx, st, name, cand, prod)
+	if err != nil || t == nil {
+		return monitor.Shadow, "its trial has reached no decision", err
 	}
-	state, why := monitor.Shadow, "its trial has reached no decision"
-	for _, e := range evs {
-		var b struct {
-			Release  record.Digest    `json:"release"`
-			Decision monitor.Decision `json:"decision"`
-		}
-		if json.Unmarshal(e.Body, &b) == nil && b.Release == cand && b.Decision.Stage != "" {
-			state, why = b.Decision.Stage, b.Decision.Reason
-		}
-	}
-	return state, why, nil
+	return t.Decision.Stage, t.Decision.Reason, nil
 }
 
 func rollbackVerb(a *app) *cobra.Command {
@@ -173,7 +155,7 @@ func (a *app) rollback(ctx context.Context, name string, p pointerArgs) (*moved,
 	}
 	if p.To == "" {
 		for _, stage := range []string{"/canary", "/shadow"} {
-			d, err := standing(ctx, st, name+stage)
+			d, err := st.Standing(ctx, name+stage)
 			if err != nil {
 				return nil, err
 			}
@@ -183,7 +165,7 @@ func (a *app) rollback(ctx context.Context, name string, p pointerArgs) (*moved,
 		}
 	}
 	ptr := name + "/production"
-	now, err := standing(ctx, st, ptr)
+	now, err := st.Standing(ctx, ptr)
 	if err != nil {
 		return nil, err
 	}
@@ -203,14 +185,9 @@ func before(ctx context.Context, st *store.Store, ptr string, now record.Digest,
 		}
 		return row.Digest, nil
 	}
-	moves, err := st.History(ctx, ptr)
-	if err != nil {
-		return "", err
-	}
-	for i := len(moves) - 1; i >= 0; i-- {
-		if d := moves[i].From; d != "" && d != now {
-			return d, nil
-		}
+	d, err := st.Before(ctx, ptr, now)
+	if d != "" || err != nil {
+		return d, err
 	}
 	return "", fault.New(fault.NotFound, ptr, "there is no earlier release to go back to")
 }

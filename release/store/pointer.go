@@ -216,6 +216,33 @@ func (s *Store) At(ctx context.Context, pointer string, t time.Time) (*Move, err
 	return &ms[0], nil
 }
 
+// Standing returns the release that a pointer names now, "" if it names none.
+func (s *Store) Standing(ctx context.Context, pointer string) (record.Digest, error) {
+	m, err := s.Pointer(ctx, pointer)
+	if fault.ClassOf(err) == fault.NotFound {
+		return "", nil
+	}
+	if err != nil || m == nil {
+		return "", err
+	}
+	return m.To, nil
+}
+
+// Before returns the release that a pointer named before now, "" if there was none:
+// what a rollback goes back to.
+func (s *Store) Before(ctx context.Context, pointer string, now record.Digest) (record.Digest, error) {
+	moves, err := s.History(ctx, pointer)
+	if err != nil {
+		return "", err
+	}
+	for i := len(moves) - 1; i >= 0; i-- {
+		if d := moves[i].From; d != "" && d != now {
+			return d, nil
+		}
+	}
+	return "", nil
+}
+
 // Seq returns a number that grows whenever a pointer moves, in any process. It
 // costs one look at a tiny table, so a server may poll it.
 func (s *Store) Seq(ctx context.Context) (int64, error) {
