@@ -6,6 +6,7 @@ import (
 
 	"muster/fault"
 	"muster/graph"
+	"muster/op"
 )
 
 // Keys of a checkpoint's metadata.
@@ -40,6 +41,9 @@ func (l *loop) checkpoint() error {
 		{Key: keySpec, Value: spec[0]}, {Key: keyData, Value: spec[1]},
 		{Key: keyCurve, Value: string(curve)},
 		{Key: keySum, Value: strconv.FormatFloat(l.sum, 'x', -1, 64)},
+	}
+	if err := op.AddFunctions(c); err != nil { // so that the file runs where Muster's operators are unknown
+		return fault.At("checkpoint", err)
 	}
 	return fault.At("checkpoint", c.Save(l.checkpointPath()))
 }

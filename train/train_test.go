@@ -10,6 +10,7 @@ import (
 
 	"muster/data"
 	"muster/fault"
+	"muster/graph"
 	"muster/internal/cpu"
 	"muster/internal/team"
 	"muster/record"
@@ -129,6 +130,34 @@ func TestTrainingLearns(t *testing.T) {
 	first, last := res.Curve[0].Loss, res.Curve[len(res.Curve)-1].Loss
 	if last > 0.8*first {
 		t.Errorf("the loss went from %.3f to %.3f", first, last)
+	}
+}
+
+// TestCheckpointRunsElsewhere: every private operator of the file has a body of standard ones.
+func TestCheckpointRunsElsewhere(t *testing.T) {
+	set, l := digits(t, 200)
+	dir := t.TempDir()
+	if _, err := Run(context.Background(), small(), set, l, Config{Dir: dir, StopAt: 2}); fault.ClassOf(err) != fault.Exhausted {
+		t.Fatal(err)
+	}
+	g, err := graph.Load(filepath.Join(dir, "checkpoint.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, private := map[string]bool{}, 0
+	for _, f := range g.Model.Functions {
+		have[f.Domain+"."+f.Name] = true
+	}
+	for _, n := range g.Nodes {
+		if n.Domain == "" {
+			continue
+		}
+		if private++; !have[n.Domain+"."+n.Op] {
+			t.Errorf("%s has no body in the file", n.Place())
+		}
+	}
+	if private == 0 {
+		t.Error("there is no private operator: this test tests nothing")
 	}
 }
 
