@@ -14,11 +14,17 @@ import (
 //go:embed builtin
 var files embed.FS
 
+// builtin is an embedded set; NOTICE says where it comes from.
+type builtin struct {
+	open    func(OpenConfig) (*Set, error)
+	license string
+}
+
 // builtins are the embedded sets by name.
-var builtins = map[string]func(OpenConfig) (*Set, error){
-	"digits":        openDigits,
-	"fashion":       openFashion,
-	"german-credit": openGermanCredit,
+var builtins = map[string]builtin{
+	"digits":        {openDigits, "CC-BY-4.0"},
+	"fashion":       {openFashion, "MIT"},
+	"german-credit": {openGermanCredit, "CC-BY-4.0"},
 }
 
 // Builtins returns the source names of the embedded sets, sorted.
@@ -32,15 +38,15 @@ func Builtins() []string {
 }
 
 func openBuiltin(name string, cfg OpenConfig) (*Set, error) {
-	open, ok := builtins[name]
+	b, ok := builtins[name]
 	if !ok {
 		return nil, fault.New(fault.NotFound, "builtin:"+name, "no such embedded set").WithHint("there are %s", strings.Join(Builtins(), ", "))
 	}
-	s, err := open(cfg)
+	s, err := b.open(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s.Name, s.Source = name, "builtin:"+name
+	s.Name, s.Source, s.License = name, "builtin:"+name, b.license
 	return s, nil
 }
 

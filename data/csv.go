@@ -352,7 +352,7 @@ func foldImage(s *Set, cfg OpenConfig, limit Limit) (*Set, error) {
 	if cfg.Range != nil {
 		img.Min, img.Max = &cfg.Range[0], &cfg.Range[1]
 	}
-	out := &Set{Name: s.Name, Source: s.Source, Target: s.Target, Lines: s.Lines, Columns: []*Column{img}}
+	out := &Set{Name: s.Name, Source: s.Source, License: s.License, Target: s.Target, Lines: s.Lines, Columns: []*Column{img}}
 	if t := s.target(); t != nil {
 		if t.Name == img.Name {
 			img.Name = "pixels"

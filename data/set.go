@@ -120,6 +120,7 @@ type Set struct {
 	Roles     []Role     // of each row; nil: all Unassigned
 	Lines     []int      // source line, or index in the source, of each row, from 1; nil: 1, 2, 3 ...
 	Source    string     // where the rows came from
+	License   string     // SPDX expression, "" if nobody stated it
 	Transform *Transform // how tabular features become numbers; nil: fitted by X on the Train rows
 }
 
@@ -216,7 +217,7 @@ func (s *Set) Rows(role Role) []int {
 // Select returns a set with copies of the given rows, in their order. The
 // transform is kept, so that a part is seen as the whole is.
 func (s *Set) Select(rows []int) *Set {
-	out := &Set{Name: s.Name, Target: s.Target, Source: s.Source, Transform: s.Transform}
+	out := &Set{Name: s.Name, Target: s.Target, Source: s.Source, License: s.License, Transform: s.Transform}
 	for _, c := range s.Columns {
 		out.Columns = append(out.Columns, c.pick(rows))
 	}

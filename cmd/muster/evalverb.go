@@ -100,6 +100,9 @@ func (a *app) evalRun(ctx context.Context, m *modelFile, e evalArgs, j *job) (*e
 		return nil, err
 	}
 	j.run.Inputs = append(j.run.Inputs, in.Model.Subject, in.Data.Subject())
+	if in.Outside != nil {
+		j.run.Inputs = append(j.run.Inputs, in.Outside.Subject())
+	}
 	j.run.Measurements = res.Measurements
 	return &evaluated{Run: j.run.ID, Model: in.Model.Subject, Data: in.Data.Subject(), Looks: in.Ledger.Looks(),
 		Measurements: res.Measurements, Temperature: res.Temperature}, nil

@@ -241,16 +241,26 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		return err
 	}
 	in := cardInput(r, rel, set, ledger, run, len(m.bytes))
+	if e.Outside != "" {
+		o, err := outside(e.Outside, set)
+		if err != nil {
+			return err
+		}
+		in.Data = append(in.Data, card.Data{Subject: o.Subject(), Use: "inputs of another kind", Rows: o.Len(), Source: o.Source, License: o.License})
+	}
 	for _, about := range []struct {
 		verb string
 		d    record.Digest
-	}{{"audit", set.Digest()}, {"train", rel.Model.Digest}, {"train", baselineOf(rel)}} {
+	}{{"audit", set.Digest()}, {"train", rel.Model.Digest}, {"train", baselineOf(rel)}, {"compress", rel.Model.Digest}} {
 		earlier, err := lastRun(ctx, j.st, about.verb, about.d)
 		if err != nil {
 			return err
 		}
 		if earlier != nil {
 			in.Runs = append(in.Runs, *earlier)
+			if in.Model.Architecture == "" {
+				in.Model.Architecture = architecture(earlier)
+			}
 			in.Measurements = append(in.Measurements[:len(in.Measurements):len(in.Measurements)], earlier.Measurements...)
 		}
 	}
@@ -278,6 +288,16 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 	return nil
 }
 
+// architecture describes the model that a training run built, "" if run is of another verb.
+func architecture(run *record.Run) string {
+	var t trainArgs
+	b, err := json.Marshal(run.Settings)
+	if run.Verb != "train" || err != nil || json.Unmarshal(b, &t) != nil {
+		return ""
+	}
+	return t.Spec.Model.String()
+}
+
 func baselineOf(rel *release.Release) record.Digest {
 	if rel.Baseline == nil {
 		return ""
@@ -285,7 +305,7 @@ func baselineOf(rel *release.Release) record.Digest {
 	return rel.Baseline.Digest
 }
 
-// lastRun returns the newest good run of a verb that read or made d, nil if there is none.
+// lastRun returns the newest good run of a verb that audited or made d, nil if there is none.
 func lastRun(ctx context.Context, st *store.Store, verb string, d record.Digest) (*record.Run, error) {
 	runs, err := st.Runs(ctx, store.RunFilter{Verb: verb, Status: record.Succeeded})
 	if err != nil {
@@ -293,7 +313,7 @@ func lastRun(ctx context.Context, st *store.Store, verb string, d record.Digest)
 	}
 	for i := range runs {
 		of := runs[i].Inputs
-		if verb == "train" {
+		if verb != "audit" {
 			of = runs[i].Outputs
 		}
 		for _, s := range of {
@@ -387,7 +407,7 @@ func cardInput(r releaseArgs, rel *release.Release, set *data.Set, ledger *data.
 	}
 	in := card.Input{Name: r.Name, Version: rel.Created.Format("2006-01-02 15:04:05"), Created: rel.Created, Tool: code(), IntendedUse: r.Use, Owner: r.By,
 		Model:        card.Model{Subject: rel.Model, Format: "ONNX", Task: "classification", Bytes: int64(bytes)},
-		Data:         []card.Data{{Subject: set.Subject(), Use: "training and evaluation", Rows: set.Len(), Roles: roles, Source: set.Source}},
+		Data:         []card.Data{{Subject: set.Subject(), Use: "training and evaluation", Rows: set.Len(), Roles: roles, Source: set.Source, License: set.License}},
 		Measurements: rel.Measurements, Verdict: &rel.Verdict, Runs: []record.Run{*run}}
 	for _, p := range rel.Inputs {
 		in.Model.Inputs = append(in.Model.Inputs, fmt.Sprintf("%s: %s %v", p.Name, p.DType, p.Shape))
