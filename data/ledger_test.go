@@ -236,22 +236,3 @@ func TestParseLedgerErrors(t *testing.T) {
 		}
 	}
 }
-
-func TestBatches(t *testing.T) {
-	rows := []int{10, 11, 12, 13, 14, 15, 16}
-	b := Batches(rows, 3, testKey, 0)
-	if len(b) != 3 || len(b[0]) != 3 || len(b[2]) != 1 {
-		t.Fatalf("%v", b)
-	}
-	all := slices.Concat(b...)
-	if slices.Equal(all, slices.Concat(Batches(rows, 3, testKey, 1)...)) {
-		t.Error("two epochs in the same order")
-	}
-	if !slices.Equal(all, slices.Concat(Batches(rows, 2, testKey, 0)...)) {
-		t.Error("the size of batches changes the order")
-	}
-	slices.Sort(all)
-	if !slices.Equal(all, rows) {
-		t.Errorf("rows %v", all)
-	}
-}

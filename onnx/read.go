@@ -26,14 +26,13 @@ type reader struct {
 
 // field is one field of a message.
 type field struct {
-	num  protowire.Number
-	typ  protowire.Type
-	v    uint64 // varint, fixed32, fixed64
-	b    []byte // length-delimited
-	at   int    // offset of b in the file
-	raw  []byte // tag and value
-	path string
-	r    *reader
+	num protowire.Number
+	typ protowire.Type
+	v   uint64 // varint, fixed32, fixed64
+	b   []byte // length-delimited
+	at  int    // offset of b in the file
+	raw []byte // tag and value
+	r   *reader
 }
 
 // Unmarshal reads a model.

@@ -19,7 +19,6 @@ type sample struct {
 	in         []arg
 	out        int     // outputs; 0 is 1
 	tol        float64 // kernel or body against reference, relative and absolute; 0 is 2e-6
-	noBody     bool    // the body rounds at other places than the reference
 	noSym      bool    // with named dimensions the rule may refuse
 }
 

@@ -25,13 +25,6 @@ func DigestBytes(b []byte) Digest {
 	return Digest("sha256:" + hex.EncodeToString(s[:]))
 }
 
-// DigestReader returns the digest and the length of everything in r.
-func DigestReader(r io.Reader) (Digest, int64, error) {
-	h := sha256.New()
-	n, err := io.Copy(h, r)
-	return Digest("sha256:" + hex.EncodeToString(h.Sum(nil))), n, err
-}
-
 // Valid reports whether d has the form of a digest.
 func (d Digest) Valid() bool {
 	if len(d) != 71 || d[:7] != "sha256:" {

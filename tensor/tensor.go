@@ -61,16 +61,6 @@ func (d DType) IsFloat() bool {
 	return d == Float32 || d == Float64 || d == Float16 || d == BFloat16
 }
 
-// ParseDType returns the type with the given name, Undefined if there is none.
-func ParseDType(name string) DType {
-	for d, t := range dtypes {
-		if t.name == name {
-			return d
-		}
-	}
-	return Undefined
-}
-
 // Bytes returns how many bytes n elements of d take.
 func (d DType) Bytes(n int) int { return (n*d.Bits() + 7) / 8 }
 

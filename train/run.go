@@ -72,6 +72,7 @@ type loop struct {
 	graph   *graph.Graph
 	done    int
 	curve   []Point
+	order   []int   // of the rows in this epoch
 	sum     float64 // loss over the steps of this epoch
 	resumed int
 }
@@ -174,10 +175,12 @@ func (l *loop) step() (Progress, error) {
 	if at == 0 {
 		l.sum = 0
 	}
-	perm := l.key.Named("order").Split(uint64(epoch)).Stream().Perm(len(l.rows))
+	if l.order == nil || at == 0 {
+		l.order = l.key.Named("order").Split(uint64(epoch)).Stream().Perm(len(l.rows))
+	}
 	batch, y := make([]int, l.spec.Batch), make([]int64, l.spec.Batch)
 	for i := range batch {
-		batch[i] = l.rows[perm[at*l.spec.Batch+i]]
+		batch[i] = l.rows[l.order[at*l.spec.Batch+i]]
 		y[i] = l.lab[batch[i]]
 	}
 	x := l.set.X(batch)

@@ -142,19 +142,6 @@ func MapScalar(op Binary, dst, a []float32, s float32) {
 	mapScalarRef(op, dst[n:len(a)], a[n:], s)
 }
 
-// Axpy is y = y + s*x, fused.
-func Axpy(y []float32, s float32, x []float32) {
-	n := 0
-	if fast() {
-		if n = len(x) &^ 15; n > 0 {
-			vaxpy(n, &y[0], &x[0], s)
-		}
-	}
-	for i := n; i < len(x); i++ {
-		y[i] = FMA(x[i], s, y[i])
-	}
-}
-
 // maxTail is the longest row with a length that is not a multiple of 16 that runs in assembly.
 const maxTail = 1024
 

@@ -1500,49 +1500,6 @@ loop:
 	VZEROUPPER
 	RET
 
-// func vaxpy512(n int, y *float32, x *float32, s float32)
-TEXT ·vaxpy512(SB), NOSPLIT, $0-28
-	MOVQ n+0(FP), CX
-	MOVQ y+8(FP), DI
-	MOVQ x+16(FP), SI
-	VBROADCASTSS s+24(FP), Z7
-	SHRQ $4, CX
-loop:
-	VMOVUPS 0(DI), Z0
-	VMOVUPS 0(SI), Z1
-	VFMADD231PS Z7, Z1, Z0
-	VMOVUPS Z0, 0(DI)
-	ADDQ $64, DI
-	ADDQ $64, SI
-	DECQ CX
-	JNE loop
-	VZEROUPPER
-	RET
-
-// func vaxpy256(n int, y *float32, x *float32, s float32)
-TEXT ·vaxpy256(SB), NOSPLIT, $0-28
-	MOVQ n+0(FP), CX
-	MOVQ y+8(FP), DI
-	MOVQ x+16(FP), SI
-	VBROADCASTSS s+24(FP), Y14
-	VBROADCASTSS s+24(FP), Y15
-	SHRQ $4, CX
-loop:
-	VMOVUPS 0(DI), Y0
-	VMOVUPS 32(DI), Y1
-	VMOVUPS 0(SI), Y2
-	VMOVUPS 32(SI), Y3
-	VFMADD231PS Y14, Y2, Y0
-	VFMADD231PS Y15, Y3, Y1
-	VMOVUPS Y0, 0(DI)
-	VMOVUPS Y1, 32(DI)
-	ADDQ $64, DI
-	ADDQ $64, SI
-	DECQ CX
-	JNE loop
-	VZEROUPPER
-	RET
-
 // func vquantu8512(n int, q *uint8, x *float32, scale float32, zero float32)
 TEXT ·vquantu8512(SB), NOSPLIT, $0-32
 	MOVQ n+0(FP), CX

@@ -249,25 +249,6 @@ func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) {
 	vmulsub256(n, dst, y, x, s)
 }
 
-// vaxpy512 is y = y + s*x. n is a positive multiple of 16.
-//
-//go:noescape
-func vaxpy512(n int, y *float32, x *float32, s float32)
-
-// vaxpy256 is y = y + s*x. n is a positive multiple of 16.
-//
-//go:noescape
-func vaxpy256(n int, y *float32, x *float32, s float32)
-
-// vaxpy is y = y + s*x. n is a positive multiple of 16.
-func vaxpy(n int, y *float32, x *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vaxpy512(n, y, x, s)
-		return
-	}
-	vaxpy256(n, y, x, s)
-}
-
 // vquantu8512 is q = clamp(round(x/scale) + zero, 0, 255). n is a positive multiple of 16.
 //
 //go:noescape

@@ -40,8 +40,6 @@ func vnormparam(n int, ds *float32, db *float32, dy *float32, x *float32, m floa
 
 func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) { panic("kernel: no assembly") }
 
-func vaxpy(n int, y *float32, x *float32, s float32) { panic("kernel: no assembly") }
-
 func vquantu8(n int, q *uint8, x *float32, scale float32, zero float32) { panic("kernel: no assembly") }
 
 func vdequant(n int, y *float32, acc *int32, scale *float32, bias *float32) {

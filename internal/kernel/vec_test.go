@@ -52,10 +52,6 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 			return out
 		}
 	},
-	"Axpy": func(r *rand.Rand, n int, odd bool) func() []float32 {
-		x, y := values(r, n, odd), values(r, n, odd)
-		return func() []float32 { d := append([]float32{}, y...); Axpy(d, -0.3, x); return d }
-	},
 	"Sums": func(r *rand.Rand, n int, odd bool) func() []float32 {
 		a, b := values(r, n, false), values(r, n, false)
 		return func() []float32 { return []float32{Sum(a), Dot(a, b), rowMax(a)} }

@@ -108,23 +108,24 @@ func parseExpr(f *fields, _ *Policy) decider {
 // celError reports the first issue with its line in the file.
 func (f *fields) celError(issues *cel.Issues) {
 	line := lineOf(f.value["expr"])
-	for _, e := range issues.Errors() {
-		offset := max(0, e.Location.Line()-1)
-		if _, block := f.value["expr"].(*ast.LiteralNode); block {
-			offset++ // the text of a block begins on the line after its | or >
-		}
-		msg, _, _ := strings.Cut(e.Message, "\n")
-		msg, _, _ = strings.Cut(msg, " expecting {") // the whole grammar helps nobody
-		w := fault.New(fault.Malformed, placeOf(f.file, line+offset), "expr, column %d: %s", e.Location.Column()+1, msg)
-		if strings.Contains(msg, "no matching overload") && strings.Contains(msg, "double, int") {
-			_ = w.WithHint("write whole numbers with a point in arithmetic: 1.0")
-		} else {
-			_ = w.WithHint("the functions are value, low, high, n, has: value(\"accuracy\") >= 0.9")
-		}
-		f.keep(w)
+	if len(issues.Errors()) == 0 {
+		f.fail("expr", fault.Malformed, "%v", issues.Err())
 		return
 	}
-	f.fail("expr", fault.Malformed, "%v", issues.Err())
+	e := issues.Errors()[0]
+	offset := max(0, e.Location.Line()-1)
+	if _, block := f.value["expr"].(*ast.LiteralNode); block {
+		offset++ // the text of a block begins on the line after its | or >
+	}
+	msg, _, _ := strings.Cut(e.Message, "\n")
+	msg, _, _ = strings.Cut(msg, " expecting {") // the whole grammar helps nobody
+	w := fault.New(fault.Malformed, placeOf(f.file, line+offset), "expr, column %d: %s", e.Location.Column()+1, msg)
+	if strings.Contains(msg, "no matching overload") && strings.Contains(msg, "double, int") {
+		_ = w.WithHint("write whole numbers with a point in arithmetic: 1.0")
+	} else {
+		_ = w.WithHint("the functions are value, low, high, n, has: value(\"accuracy\") >= 0.9")
+	}
+	f.keep(w)
 }
 
 func (r *expr) decide(ev *evidence) finding {

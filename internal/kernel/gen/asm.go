@@ -14,7 +14,6 @@ type asm struct {
 	decl   bytes.Buffer // their Go declarations
 	stub   bytes.Buffer // what stands in on other processors
 	consts map[string][]uint32
-	label  int
 }
 
 // fn starts a function without frame. args is its parameter list in Go, argBytes its size.
@@ -28,12 +27,6 @@ func (a *asm) i(format string, args ...any) { fmt.Fprintf(&a.b, "\t"+format+"\n"
 
 // l writes a label.
 func (a *asm) l(name string) { fmt.Fprintf(&a.b, "%s:\n", name) }
-
-// unique returns a label not used yet.
-func (a *asm) unique(stem string) string {
-	a.label++
-	return fmt.Sprintf("%s%d", stem, a.label)
-}
 
 // bits returns the symbol of a read-only vector of 16 equal 32-bit words, enough for a 512-bit load.
 func (a *asm) bits(w uint32) string {

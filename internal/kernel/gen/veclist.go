@@ -118,12 +118,6 @@ func vecKernels() []kernelFn {
 			v.op("VMULPS", 0, 0, 1)
 			v.store(0, p["dst"])
 		}},
-		{name: "vaxpy", doc: "is y = y + s*x.", ptrs: []string{"y", "x"}, f32s: []string{"s"}, each: func(v vm, p map[string]string) {
-			v.load(p["y"], 0)
-			v.load(p["x"], 1)
-			v.fma(0, 1, 7)
-			v.store(0, p["y"])
-		}},
 		{name: "vquantu8", doc: "is q = clamp(round(x/scale) + zero, 0, 255).", ptrs: []string{"q", "x"}, f32s: []string{"scale", "zero"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
 			v.load(p["x"], 0)
 			v.op("VDIVPS", 0, 0, 7)
