@@ -13,6 +13,7 @@ import (
 	"muster/op"
 	"muster/optim"
 	"muster/rng"
+	"muster/stat"
 	"muster/tensor"
 )
 
@@ -119,21 +120,11 @@ func (r *Result) keep(adv, logits *tensor.Tensor, y []int64, row int) {
 	K := logits.Shape[1]
 	z, src, dst := logits.Float32s(), adv.Float32s(), r.X.Float32s()
 	for i := range y {
-		if !r.Fooled[i] && argmax(z[i*K:(i+1)*K]) != int(y[i]) {
+		if !r.Fooled[i] && stat.ArgMax(z[i*K:(i+1)*K]) != int(y[i]) {
 			r.Fooled[i] = true
 			copy(dst[i*row:(i+1)*row], src[i*row:(i+1)*row])
 		}
 	}
-}
-
-func argmax(v []float32) int {
-	best := 0
-	for i, x := range v {
-		if x > v[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 func (p *PGD) start(adv, x *tensor.Tensor, key rng.Key, ids []int, row int) {

@@ -19,7 +19,7 @@ func newAccuracy(classes []string) Metric {
 
 func (a *accuracy) Add(p []float64, label int) {
 	a.n[label]++
-	if argmax(p) == label {
+	if stat.ArgMax(p) == label {
 		a.right[label]++
 	}
 }
@@ -69,7 +69,7 @@ func newConfusion(classes []string) Metric {
 	return c
 }
 
-func (c *confusion) Add(p []float64, label int) { c.counts[label][argmax(p)]++ }
+func (c *confusion) Add(p []float64, label int) { c.counts[label][stat.ArgMax(p)]++ }
 
 func (c *confusion) Merge(other Metric) {
 	for i, row := range other.(*confusion).counts {

@@ -37,7 +37,7 @@ func binOf(c float64) int {
 }
 
 func (e *ece) Add(p []float64, label int) {
-	k := argmax(p)
+	k := stat.ArgMax(p)
 	b := &e.bins[binOf(p[k])]
 	b.n++
 	b.conf.Add(p[k])

@@ -40,17 +40,6 @@ func Metrics(classes []string) []Metric {
 	return out
 }
 
-// argmax returns the first index of the largest value.
-func argmax(p []float64) int {
-	best := 0
-	for i, v := range p {
-		if v > p[best] {
-			best = i
-		}
-	}
-	return best
-}
-
 // detail encodes a structured payload; it holds only finite numbers and strings, so it cannot fail.
 func detail(v any) json.RawMessage {
 	b, err := json.Marshal(v)

@@ -7,6 +7,7 @@ import (
 
 	"muster/record"
 	"muster/rng"
+	"muster/stat"
 )
 
 // fixtureF is the shared fixture of eight predictions over three classes; the expected
@@ -158,7 +159,7 @@ func TestTemperature(t *testing.T) {
 		t.Errorf("fitted %g, the labels were drawn at %g", fit, true_)
 	}
 	for i := range z[:100] {
-		if argmax(Softmax(z[i], 1)) != argmax(Softmax(z[i], fit)) {
+		if stat.ArgMax(Softmax(z[i], 1)) != stat.ArgMax(Softmax(z[i], fit)) {
 			t.Errorf("the temperature moved the answer of row %d", i)
 		}
 	}

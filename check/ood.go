@@ -55,7 +55,7 @@ func ood(_ context.Context, r *run) ([]record.Measurement, error) {
 func suspicion(logits *tensor.Tensor, temp float64) []float64 {
 	out := make([]float64, logits.Shape[0])
 	for i, p := range Probabilities(logits, temp) {
-		out[i] = -p[argmax(p)]
+		out[i] = -p[stat.ArgMax(p)]
 	}
 	return out
 }

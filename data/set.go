@@ -62,7 +62,9 @@ func (c *Column) Range() (lo, hi float64) {
 	if c.Kind == Categorical {
 		return 0, 0
 	}
-	lo, hi = c.observed()
+	if c.Min == nil || c.Max == nil {
+		lo, hi = c.observed()
+	}
 	if c.Min != nil {
 		lo = *c.Min
 	}

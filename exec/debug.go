@@ -16,7 +16,7 @@ import (
 // debug is the ladder of MUSTER_DEBUG and MUSTER_CHECK; it prints to stderr.
 //
 //	MUSTER_DEBUG=1 summary of every plan   2 its nodes   3 passes that fired
-//	             4 node names per pass     5 buffer offsets   6 min, max and NaN of every value
+//	             4 node names per pass     5 buffer sizes     6 min, max and NaN of every value
 //	MUSTER_CHECK=1 verify the graph after every pass   2 compare every node with its reference
 type debug struct{ level, check int }
 

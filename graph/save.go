@@ -1,11 +1,10 @@
 package graph
 
 import (
-	"os"
-	"path/filepath"
 	"sort"
 
 	"muster/fault"
+	"muster/internal/atomicfile"
 	"muster/onnx"
 	"muster/record"
 	"muster/tensor"
@@ -50,25 +49,7 @@ func (g *Graph) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fault.New(fault.Exhausted, path, "%w", err).WithHint("is the folder there and writable?")
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fault.New(fault.Exhausted, path, "%w", err).WithHint("is the disk full? what was there before is unchanged")
-	}
-	return nil
+	return atomicfile.Write(path, b, 0o644)
 }
 
 func opsetProtos(m map[string]int) []onnx.OperatorSetIdProto {

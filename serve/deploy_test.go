@@ -18,6 +18,7 @@ import (
 
 	"muster/graph"
 	"muster/record"
+	"muster/stat"
 	"muster/tensor"
 )
 
@@ -129,7 +130,7 @@ func TestShadowAndCanary(t *testing.T) {
 	}
 	d.Flush()
 	mu.Lock()
-	if len(seen) != 50 || seen[0].Other == nil || seen[0].Candidate || top(seen[0].P) == top(seen[0].Other) {
+	if len(seen) != 50 || seen[0].Other == nil || seen[0].Candidate || stat.ArgMax(seen[0].P) == stat.ArgMax(seen[0].Other) {
 		t.Errorf("%d rows seen, the first %+v", len(seen), seen[0])
 	}
 	seen = nil

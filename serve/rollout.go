@@ -15,6 +15,7 @@ import (
 	"muster/record"
 	"muster/release/policy"
 	"muster/release/store"
+	"muster/stat"
 )
 
 // Bundle is a checked release, ready to be served.
@@ -372,24 +373,14 @@ func (r *Rollout) observe(o Observation) {
 	if r.canary == nil || byProduction == nil || byCandidate == nil && !o.Failed {
 		return
 	}
-	p := monitor.Pair{RequestID: o.ID, CandidateClass: -1, BaselineClass: top(byProduction)}
+	p := monitor.Pair{RequestID: o.ID, CandidateClass: -1, BaselineClass: stat.ArgMax(byProduction)}
 	if byCandidate != nil {
-		p.CandidateClass = top(byCandidate)
+		p.CandidateClass = stat.ArgMax(byCandidate)
 	}
 	r.join.Predict(p, o.At)
 	if r.cfg.Mode == monitor.Agreement {
 		r.decide(p)
 	}
-}
-
-func top(p []float32) int {
-	best := 0
-	for i, v := range p {
-		if v > p[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 // label takes late labels for the window and for the trial.

@@ -12,6 +12,7 @@ import (
 	"muster/fault"
 	"muster/graph"
 	"muster/rng"
+	"muster/stat"
 	"muster/tensor"
 )
 
@@ -251,13 +252,7 @@ func (l *loop) selectAccuracy() (*float64, error) {
 	}
 	right, K, z, all := 0, out[0].Shape[1], out[0].Float32s(), l.set.Labels()
 	for i, r := range rows {
-		best := 0
-		for k := 0; k < K; k++ {
-			if z[i*K+k] > z[i*K+best] {
-				best = k
-			}
-		}
-		if int64(best) == all[r] {
+		if int64(stat.ArgMax(z[i*K:(i+1)*K])) == all[r] {
 			right++
 		}
 	}

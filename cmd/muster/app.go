@@ -46,6 +46,14 @@ func (a *app) open(ctx context.Context) (*store.Store, error) {
 	return a.st, nil
 }
 
+// existing returns the store of a verb that makes none.
+func (a *app) existing(ctx context.Context) (*store.Store, error) {
+	if !store.Exists(a.store) {
+		return nil, fault.New(fault.NotFound, a.store, "there is no store").WithHint("`muster train` or `muster demo` makes one; --store names another folder")
+	}
+	return a.open(ctx)
+}
+
 func (a *app) close() {
 	if a.st != nil {
 		a.st.Close()
@@ -254,33 +262,6 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	sort.Strings(keys)
 	return keys
-}
-
-// writeFile writes b to path completely or not at all.
-func writeFile(path string, b []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fault.New(fault.Exhausted, path, "%w", err).WithHint("is the folder there, writable, and the disk not full?")
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fault.New(fault.Exhausted, path, "%w", err).WithHint("is the disk full? nothing was changed")
-	}
-	return nil
 }
 
 // evalRuns selects the evaluations that ended well.

@@ -8,6 +8,7 @@ import (
 
 	"muster/compress"
 	"muster/data"
+	"muster/internal/atomicfile"
 	"muster/record"
 	"muster/tensor"
 )
@@ -123,7 +124,7 @@ func (a *app) compressRun(ctx context.Context, m *modelFile, c compressArgs, j *
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(c.Output, b); err != nil {
+	if err := atomicfile.Write(c.Output, b, 0o644); err != nil {
 		return nil, err
 	}
 	name := (&modelFile{path: c.Output}).name()

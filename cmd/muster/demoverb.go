@@ -19,12 +19,14 @@ import (
 	"muster/check"
 	"muster/data"
 	"muster/fault"
+	"muster/internal/atomicfile"
 	"muster/monitor"
 	"muster/recipes"
 	"muster/record"
 	"muster/release/store"
 	"muster/rng"
 	"muster/serve"
+	"muster/stat"
 	"muster/tensor"
 	"muster/train"
 )
@@ -153,7 +155,7 @@ func (d *demo) prepare() error {
 		return fault.New(fault.Exhausted, d.dir, "%w", err)
 	}
 	d.app.store = d.path(".muster")
-	return writeFile(d.path(marker), []byte("muster demo replaces this folder\n"))
+	return atomicfile.Write(d.path(marker), []byte("muster demo replaces this folder\n"), 0o644)
 }
 
 func (d *demo) run(ctx context.Context) (*demoResult, error) {
@@ -180,7 +182,7 @@ func (d *demo) run(ctx context.Context) (*demoResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &d.res, writeFile(d.path("report.json"), rep)
+	return &d.res, atomicfile.Write(d.path("report.json"), rep, 0o644)
 }
 
 func (d *demo) audit(ctx context.Context) error {
@@ -268,11 +270,11 @@ func (d *demo) publish(ctx context.Context) error {
 		return err
 	}
 	d.res.Release.ModelDigest, d.res.Release.Digest = r.Release.Model, r.Release.Digest
-	if err := writeFile(d.path("card.md"), r.card); err != nil {
+	if err := atomicfile.Write(d.path("card.md"), r.card, 0o644); err != nil {
 		return err
 	}
 	d.say("Released it: model, data, %s and verdict under one signature (%s).", "measurements", r.Release.Digest.Short())
-	return writeFile(d.path("card.html"), r.page)
+	return atomicfile.Write(d.path("card.html"), r.page, 0o644)
 }
 
 // bad trains a candidate on wrong labels and shows it to the gate.
@@ -551,13 +553,7 @@ func (c *client) infer(id string, x *tensor.Tensor) int {
 		c.failed++
 		return -1
 	}
-	best := 0
-	for k, v := range out.Outputs[0].Data {
-		if v > out.Outputs[0].Data[best] {
-			best = k
-		}
-	}
-	return best
+	return stat.ArgMax(out.Outputs[0].Data)
 }
 
 func (c *client) label(labels []serve.Label) {

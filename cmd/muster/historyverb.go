@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"muster/fault"
-	"muster/release/store"
 )
 
 // event is one line of a history.
@@ -31,10 +30,7 @@ func historyVerb(a *app) *cobra.Command {
   muster history digits
   muster history digits --at 2026-11-24T12:00:00Z`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !store.Exists(a.store) {
-				return noStore(a.store)
-			}
-			st, err := a.open(cmd.Context())
+			st, err := a.existing(cmd.Context())
 			if err != nil {
 				return err
 			}

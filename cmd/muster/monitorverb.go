@@ -20,10 +20,7 @@ trial of a candidate stands.`,
 		Example: `  muster monitor digits
   muster monitor digits --last 50 --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !store.Exists(a.store) {
-				return noStore(a.store)
-			}
-			st, err := a.open(cmd.Context())
+			st, err := a.existing(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -53,10 +53,7 @@ evidence it refuses; --override with --by and --reason promotes all the same, on
 }
 
 func (a *app) promote(ctx context.Context, name string, p pointerArgs) (*moved, error) {
-	if !store.Exists(a.store) {
-		return nil, noStore(a.store)
-	}
-	st, err := a.open(ctx)
+	st, err := a.existing(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +139,7 @@ swap fails no request. It can be undone with another rollback.`,
 }
 
 func (a *app) rollback(ctx context.Context, name string, p pointerArgs) (*moved, error) {
-	if !store.Exists(a.store) {
-		return nil, noStore(a.store)
-	}
-	st, err := a.open(ctx)
+	st, err := a.existing(ctx)
 	if err != nil {
 		return nil, err
 	}

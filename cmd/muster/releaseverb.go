@@ -13,6 +13,7 @@ import (
 	"muster/data"
 	"muster/fault"
 	"muster/graph"
+	"muster/internal/atomicfile"
 	"muster/monitor"
 	"muster/record"
 	"muster/release"
@@ -66,10 +67,10 @@ by digest, and moves the pointer NAME/STAGE. A candidate that did not pass is re
 				return err
 			}
 			if cardTo != "" {
-				if err := writeFile(cardTo+".md", res.card); err != nil {
+				if err := atomicfile.Write(cardTo+".md", res.card, 0o644); err != nil {
 					return err
 				}
-				if err := writeFile(cardTo+".html", res.page); err != nil {
+				if err := atomicfile.Write(cardTo+".html", res.page, 0o644); err != nil {
 					return err
 				}
 			}

@@ -15,6 +15,7 @@ import (
 	"muster/check"
 	"muster/fault"
 	"muster/graph"
+	"muster/internal/atomicfile"
 	"muster/monitor"
 	"muster/record"
 	"muster/release"
@@ -68,10 +69,7 @@ The first start prints an API key once; requests carry it as Authorization: Bear
 }
 
 func (a *app) serve(ctx context.Context, s serveArgs) error {
-	if !store.Exists(a.store) {
-		return noStore(a.store)
-	}
-	st, err := a.open(ctx)
+	st, err := a.existing(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,7 +109,7 @@ func (a *app) serve(ctx context.Context, s serveArgs) error {
 	}()
 	p.line("serving %s on http://%s", strings.Join(f.names(), ", "), l.Addr())
 	if s.ReadyFile != "" {
-		if err := writeFile(s.ReadyFile, []byte(l.Addr().String())); err != nil {
+		if err := atomicfile.Write(s.ReadyFile, []byte(l.Addr().String()), 0o644); err != nil {
 			return err
 		}
 	}

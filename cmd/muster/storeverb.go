@@ -17,10 +17,7 @@ func storeVerb(a *app) *cobra.Command {
 		Example: `  muster store check
   muster store check --repair   # clears what a killed process left behind`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !store.Exists(a.store) {
-				return noStore(a.store)
-			}
-			st, err := a.open(cmd.Context())
+			st, err := a.existing(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -45,10 +42,7 @@ func storeVerb(a *app) *cobra.Command {
 	list := &cobra.Command{
 		Use: "list", Short: "List runs and releases, newest first", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !store.Exists(a.store) {
-				return noStore(a.store)
-			}
-			st, err := a.open(cmd.Context())
+			st, err := a.existing(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -76,10 +70,6 @@ func storeVerb(a *app) *cobra.Command {
 	}
 	cmd.AddCommand(check, list)
 	return cmd
-}
-
-func noStore(dir string) error {
-	return fault.New(fault.NotFound, dir, "there is no store").WithHint("`muster train` or `muster demo` makes one; --store names another folder")
 }
 
 func checkText(p *printer, r *store.CheckReport) {

@@ -12,6 +12,7 @@ import (
 
 	"muster/data"
 	"muster/fault"
+	"muster/internal/atomicfile"
 	"muster/record"
 	"muster/train"
 )
@@ -140,7 +141,7 @@ func (a *app) trainRun(ctx context.Context, t trainArgs, j *job) (*trained, erro
 	if err != nil {
 		return nil, err
 	}
-	if err := writeFile(t.Output, b); err != nil {
+	if err := atomicfile.Write(t.Output, b, 0o644); err != nil {
 		return nil, err
 	}
 	subject, err := j.st.PutBytes(ctx, "model", t.Spec.Name, b)
@@ -159,7 +160,7 @@ func (a *app) trainRun(ctx context.Context, t trainArgs, j *job) (*trained, erro
 		if err != nil {
 			return nil, err
 		}
-		if err := writeFile(filepath.Join(t.Dir, "curve.json"), curve); err != nil {
+		if err := atomicfile.Write(filepath.Join(t.Dir, "curve.json"), curve, 0o644); err != nil {
 			return nil, err
 		}
 	}

@@ -15,7 +15,6 @@ import (
 	"muster/release"
 	"muster/release/policy"
 	"muster/release/sign"
-	"muster/release/store"
 )
 
 // verified is what a verification found.
@@ -63,10 +62,7 @@ equal. Timings are not compared by bits.`,
 
 // verify re-derives a release.
 func (a *app) verify(ctx context.Context, ref string) (*verified, error) {
-	if !store.Exists(a.store) {
-		return nil, noStore(a.store)
-	}
-	st, err := a.open(ctx)
+	st, err := a.existing(ctx)
 	if err != nil {
 		return nil, err
 	}
