@@ -5,6 +5,8 @@ package check
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"muster/data"
 	"muster/fault"
@@ -100,13 +102,18 @@ type Result struct {
 // Evaluate runs the checks. progress is called before each one; nil: not.
 func Evaluate(ctx context.Context, in Input, progress func(check string)) (*Result, error) {
 	in.Config = in.Config.withDefaults()
+	for _, o := range in.Config.Only {
+		if !slices.Contains(Names(), o) {
+			return nil, fault.New(fault.NotFound, "check "+o, "there is no such check").WithHint("the checks are %s", strings.Join(Names(), ", "))
+		}
+	}
 	r, err := prepare(in)
 	if err != nil {
 		return nil, err
 	}
 	res := &Result{}
 	for _, c := range checks {
-		if !wanted(in.Config.Only, c.Name) {
+		if len(in.Config.Only) > 0 && !slices.Contains(in.Config.Only, c.Name) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
@@ -127,18 +134,6 @@ func Evaluate(ctx context.Context, in Input, progress func(check string)) (*Resu
 	return res, nil
 }
 
-func wanted(only []string, name string) bool {
-	if len(only) == 0 {
-		return true
-	}
-	for _, o := range only {
-		if o == name {
-			return true
-		}
-	}
-	return false
-}
-
 func prepare(in Input) (*run, error) {
 	if err := in.Ledger.Use(data.Test, data.Report); err != nil {
 		return nil, err
@@ -148,17 +143,29 @@ func prepare(in Input) (*run, error) {
 		return nil, fault.New(fault.Mismatch, "data "+in.Data.Name, "no row has the role test").
 			WithHint("`muster audit` assigns roles")
 	}
-	if K, classes := in.Model.classes(), len(in.Data.Classes()); K != 0 && K != classes {
-		return nil, fault.New(fault.Mismatch, "model "+in.Model.Subject.Name, "it has %d classes, the data have %d", K, classes)
-	}
 	if img := in.Data.Image(); img != nil {
 		lo, hi := img.Range()
 		r.image, r.lo, r.hi = true, float32(lo), float32(hi)
 	}
 	r.x, r.y = in.Data.X(r.test), labels(in.Data, r.test)
 	var err error
-	r.logits, err = in.Model.Logits(r.x)
-	return r, err
+	if r.logits, err = r.logitsOf(in.Model, r.x); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// logitsOf returns the logits of rows x, one per class of the data.
+func (r *run) logitsOf(m *Model, x *tensor.Tensor) (*tensor.Tensor, error) {
+	z, err := m.Logits(x)
+	if err != nil {
+		return nil, err
+	}
+	if K := len(r.Data.Classes()); len(z.Shape) != 2 || z.Shape[1] != K {
+		return nil, fault.New(fault.Mismatch, "model "+m.Subject.Name, "its output has shape %s, the data have %d classes", z.Shape, K).
+			WithHint("was it trained on these data?")
+	}
+	return z, nil
 }
 
 func labels(s *data.Set, rows []int) []int {

@@ -27,7 +27,7 @@ func compare(ctx context.Context, r *run) ([]record.Measurement, error) {
 	if r.Reference == nil {
 		return nil, nil
 	}
-	ref, err := r.Reference.Logits(r.x)
+	ref, err := r.logitsOf(r.Reference, r.x)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func corruption(ctx context.Context, r *run) ([]record.Measurement, error) {
 			if err != nil {
 				return nil, err
 			}
-			logits, err := r.Model.Logits(x)
+			logits, err := r.logitsOf(r.Model, x)
 			if err != nil {
 				return nil, err
 			}

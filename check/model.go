@@ -51,10 +51,10 @@ func (m *Model) Logits(x *tensor.Tensor) (*tensor.Tensor, error) {
 		if err != nil {
 			return nil, err
 		}
+		if len(r[0].Shape) != 2 || r[0].DType != tensor.Float32 || r[0].Shape[0] != hi-lo || out != nil && r[0].Shape[1] != out.Shape[1] {
+			return nil, fault.New(fault.Mismatch, "model "+m.Subject.Name, "the first output is %s %s for %d rows, not float32 logits [B, K]", r[0].DType, r[0].Shape, hi-lo)
+		}
 		if out == nil {
-			if len(r[0].Shape) != 2 || r[0].DType != tensor.Float32 {
-				return nil, fault.New(fault.Mismatch, "model "+m.Subject.Name, "the first output is %s %s, not float32 logits [B, K]", r[0].DType, r[0].Shape)
-			}
 			out = tensor.New(tensor.Float32, n, r[0].Shape[1])
 		}
 		copy(out.Rows(lo, hi).Data, r[0].Data)

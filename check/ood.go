@@ -22,7 +22,7 @@ func ood(_ context.Context, r *run) ([]record.Measurement, error) {
 	for i := range rows {
 		rows[i] = i
 	}
-	logits, err := r.Model.Logits(r.Outside.X(rows))
+	logits, err := r.logitsOf(r.Model, r.Outside.X(rows))
 	if err != nil {
 		return nil, err
 	}

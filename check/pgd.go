@@ -89,7 +89,7 @@ func attackAll(ctx context.Context, r *run, a *attack.PGD, y []int64) (*attack.R
 // transfer replaces what fooled the attacked model by what fools the measured one: a
 // row counts if it is wrong as it is, or in the form that fooled the other model.
 func transfer(r *run, res *attack.Result) error {
-	adv, err := r.Model.Logits(res.X)
+	adv, err := r.logitsOf(r.Model, res.X)
 	if err != nil {
 		return err
 	}

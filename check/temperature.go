@@ -18,7 +18,7 @@ func temperature(_ context.Context, r *run) ([]record.Measurement, error) {
 	if err := r.Ledger.Use(data.Calibrate, data.FitCalibrator); err != nil {
 		return nil, err
 	}
-	logits, err := r.Model.Logits(r.Data.X(rows))
+	logits, err := r.logitsOf(r.Model, r.Data.X(rows))
 	if err != nil {
 		return nil, err
 	}
