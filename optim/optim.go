@@ -46,32 +46,19 @@ func ClipNorm(b *graph.Builder, grads []*graph.Value, limit float64) (clipped []
 	return clipped, norm
 }
 
-// AdamWConfig are the settings of AdamW (Loshchilov and Hutter, arXiv 1711.05101). Zero values take the defaults in brackets.
+// AdamWConfig are the settings of AdamW (Loshchilov and Hutter, arXiv 1711.05101). They
+// are taken as they are: no momentum and no decay are settings too. Usual values in brackets.
 type AdamWConfig struct {
 	Beta1       float64 // [0.9]
 	Beta2       float64 // [0.999]
-	Eps         float64 // [1e-8]
-	WeightDecay float64 // decoupled, times the learning rate; [0.01]
-}
-
-// WithDefaults returns c with the defaults filled in.
-func (c AdamWConfig) WithDefaults() AdamWConfig {
-	for _, d := range []struct {
-		p *float64
-		v float64
-	}{{&c.Beta1, 0.9}, {&c.Beta2, 0.999}, {&c.Eps, 1e-8}, {&c.WeightDecay, 0.01}} {
-		if *d.p == 0 {
-			*d.p = d.v
-		}
-	}
-	return c
+	Eps         float64 // [1e-8]; must be positive
+	WeightDecay float64 // decoupled, times the learning rate
 }
 
 // AdamW appends one update per parameter and returns the state pairs: the
 // parameter and its two moments. lr is a float32 scalar, step an int64 scalar
 // counted from 1. decay says which parameters weight decay applies to.
 func AdamW(b *graph.Builder, params, grads []*graph.Value, lr, step *graph.Value, decay map[*graph.Value]bool, c AdamWConfig) []graph.State {
-	c = c.WithDefaults()
 	var states []graph.State
 	for i, p := range params {
 		wd := 0.0

@@ -189,6 +189,7 @@ func TestParse(t *testing.T) {
 		{"epochs: -1\n", "epochs"},
 		{"optimizer: {lr: 100}\n", "optimizer.lr"},
 		{"model: {family: rnn}\n", "model.family"},
+		{"model: {family: mlp, heads: 2}\n", "model.patch, heads"},
 		{"\tx", ""},
 	} {
 		_, err := Parse("spec.yaml", []byte(c.text))
