@@ -148,6 +148,24 @@ func (d *dataFlags) open() (*data.Set, error) {
 	return data.Open(d.Source, cfg)
 }
 
+// split opens a data set and gives its rows their roles; nil shares are the default split.
+func (a *app) split(ctx context.Context, d dataFlags, shares map[string]float64, seed uint64) (*data.Set, *data.Ledger, error) {
+	set, err := d.open()
+	if err != nil {
+		return nil, nil, err
+	}
+	byRole := map[data.Role]float64{}
+	for k, v := range shares {
+		byRole[data.Role(k)] = v
+	}
+	cfg, err := data.SplitShares(byRole, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := a.ledger(ctx, set, cfg)
+	return set, l, err
+}
+
 // ledger assigns a role to every row of set: the same rows and settings always get
 // the same roles, and near duplicates the same one. The uses that earlier runs made
 // of the split are taken over from the store.

@@ -84,15 +84,7 @@ func (a *app) audit(ctx context.Context, d auditArgs, given []string) (*audited,
 }
 
 func (a *app) auditRun(ctx context.Context, d auditArgs, j *job) (*audited, error) {
-	set, err := d.open()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := splitConfig(d.Split, d.Seed)
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := a.ledger(ctx, set, cfg)
+	set, ledger, err := a.split(ctx, d.dataFlags, d.Split, d.Seed)
 	if err != nil {
 		return nil, err
 	}

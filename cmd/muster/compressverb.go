@@ -98,15 +98,7 @@ func (a *app) compress(ctx context.Context, m *modelFile, c compressArgs, given 
 }
 
 func (a *app) compressRun(ctx context.Context, m *modelFile, c compressArgs, j *job) (*compressed, error) {
-	set, err := c.open()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := splitConfig(c.Split, c.Seed)
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := a.ledger(ctx, set, cfg)
+	set, ledger, err := a.split(ctx, c.dataFlags, c.Split, c.Seed)
 	if err != nil {
 		return nil, err
 	}

@@ -353,15 +353,7 @@ func (d *demo) live(ctx context.Context) error {
 }
 
 func (d *demo) traffic(ctx context.Context, c *client, roll *serve.Rollout) error {
-	set, err := d.eval.open()
-	if err != nil {
-		return err
-	}
-	cfg, err := splitConfig(d.eval.Split, d.eval.Seed)
-	if err != nil {
-		return err
-	}
-	ledger, err := d.app.ledger(ctx, set, cfg)
+	set, ledger, err := d.app.split(ctx, d.eval.dataFlags, d.eval.Split, d.eval.Seed)
 	if err != nil {
 		return err
 	}

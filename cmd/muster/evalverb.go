@@ -111,18 +111,11 @@ func (a *app) evalRun(ctx context.Context, m *modelFile, e evalArgs, j *job) (*e
 // evalInput opens everything that an evaluation looks at.
 func (a *app) evalInput(ctx context.Context, m *modelFile, e evalArgs) (check.Input, func(), error) {
 	in := check.Input{FileBytes: int64(len(m.bytes)), Config: e.Check}
-	set, err := e.open()
+	set, ledger, err := a.split(ctx, e.dataFlags, e.Split, e.Seed)
 	if err != nil {
 		return in, nil, err
 	}
-	cfg, err := splitConfig(e.Split, e.Seed)
-	if err != nil {
-		return in, nil, err
-	}
-	if in.Ledger, err = a.ledger(ctx, set, cfg); err != nil {
-		return in, nil, err
-	}
-	in.Data = set
+	in.Data, in.Ledger = set, ledger
 	if e.Outside != "" {
 		if in.Outside, err = outside(e.Outside, set); err != nil {
 			return in, nil, err
@@ -161,15 +154,6 @@ func outside(source string, set *data.Set) (*data.Set, error) {
 		return nil, err
 	}
 	return data.Adapt(o, set)
-}
-
-// splitConfig turns the shares of a specification into those of the ledger; nil is the default split.
-func splitConfig(shares map[string]float64, seed uint64) (data.SplitConfig, error) {
-	byRole := map[data.Role]float64{}
-	for k, v := range shares {
-		byRole[data.Role(k)] = v
-	}
-	return data.SplitShares(byRole, seed)
 }
 
 // headline are the measurements that a person reads first.

@@ -73,15 +73,7 @@ func predictVerb(a *app) *cobra.Command {
 }
 
 func (a *app) predict(cmd *cobra.Command, m *modelFile, d predictArgs) (*predicted, error) {
-	set, err := d.open()
-	if err != nil {
-		return nil, err
-	}
-	cfg, err := splitConfig(d.Split, d.Seed)
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := a.ledger(cmd.Context(), set, cfg)
+	set, ledger, err := a.split(cmd.Context(), d.dataFlags, d.Split, d.Seed)
 	if err != nil {
 		return nil, err
 	}

@@ -205,15 +205,7 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		rel.Files[role] = record.Subject{Kind: role, Name: r.Name, Digest: s.Digest}
 		return err
 	}
-	set, err := e.open()
-	if err != nil {
-		return err
-	}
-	cfg, err := splitConfig(e.Split, e.Seed)
-	if err != nil {
-		return err
-	}
-	ledger, err := a.ledger(ctx, set, cfg)
+	set, ledger, err := a.split(ctx, e.dataFlags, e.Split, e.Seed)
 	if err != nil {
 		return err
 	}

@@ -95,17 +95,7 @@ func (r *trained) text(p *printer, spec train.Spec) {
 
 // openSpecData opens the data of a specification and gives its rows their roles.
 func (a *app) openSpecData(ctx context.Context, d train.DataSpec) (*data.Set, *data.Ledger, error) {
-	flags := dataFlags{Source: d.Source, Target: d.Target, Image: d.Image}
-	set, err := flags.open()
-	if err != nil {
-		return nil, nil, err
-	}
-	cfg, err := splitConfig(d.Split, d.SplitSeed)
-	if err != nil {
-		return nil, nil, err
-	}
-	l, err := a.ledger(ctx, set, cfg)
-	return set, l, err
+	return a.split(ctx, dataFlags{Source: d.Source, Target: d.Target, Image: d.Image}, d.Split, d.SplitSeed)
 }
 
 // train runs one training and records it.

@@ -2,71 +2,54 @@ package kernel
 
 import "sync"
 
-// A product that runs on the team needs two closures over its state. They are made
-// once and used again, so that a call allocates nothing.
+// pool keeps what was made for one call to be used by the next, so that a call
+// allocates nothing. Unlike a sync.Pool it is not emptied by the collector.
+type pool[T any] struct {
+	mu   sync.Mutex
+	free []*T
+	make func() *T
+}
+
+func (p *pool[T]) get() *T {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.free)
+	if n == 0 {
+		return p.make()
+	}
+	x := p.free[n-1]
+	p.free = p.free[:n-1]
+	return x
+}
+
+func (p *pool[T]) put(x *T) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, x)
+}
+
+// pooled is a product on the team: its state and the closures over it.
 type pooled struct {
 	r    run
 	pack func(int)
 	tile func(int)
-	next *pooled
 }
 
-type runPool struct {
-	mu   sync.Mutex
-	free *pooled
-}
-
-var runs runPool
-
-func (p *runPool) get() *pooled {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := p.free
-	if x == nil {
-		x = &pooled{}
-		x.pack = func(t int) { x.r.pack(t) }
-		x.tile = func(t int) { x.r.tile(t) }
-		return x
-	}
-	p.free = x.next
+var runs = pool[pooled]{make: func() *pooled {
+	x := &pooled{}
+	x.pack = func(t int) { x.r.pack(t) }
+	x.tile = func(t int) { x.r.tile(t) }
 	return x
-}
-
-func (p *runPool) put(x *pooled) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x.next, p.free = p.free, x
-}
+}}
 
 // qpooled is the same for integer products.
 type qpooled struct {
 	r    qrun
 	tile func(int)
-	next *qpooled
 }
 
-type qrunPool struct {
-	mu   sync.Mutex
-	free *qpooled
-}
-
-var qruns qrunPool
-
-func (p *qrunPool) get() *qpooled {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := p.free
-	if x == nil {
-		x = &qpooled{}
-		x.tile = func(t int) { x.r.tile(t) }
-		return x
-	}
-	p.free = x.next
+var qruns = pool[qpooled]{make: func() *qpooled {
+	x := &qpooled{}
+	x.tile = func(t int) { x.r.tile(t) }
 	return x
-}
-
-func (p *qrunPool) put(x *qpooled) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x.next, p.free = p.free, x
-}
+}}
