@@ -37,11 +37,13 @@ type verified struct {
 func verifyVerb(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify RELEASE", Short: "Check signature and digests, then re-compute measurements and verdict", Args: cobra.ExactArgs(1),
-		Long: `Verify loads a release (a name, name@number, or the start of a digest), checks its
-signature and the digest of everything it names, runs every measurement again from the
+		Long: `Verify loads a release (a name for its newest, name@number, a pointer such as
+digits/production for what is live, or the start of a digest), checks its signature
+and the digest of everything it names, runs every measurement again from the
 same model, data and seeds, derives the verdict again, and reports whether all bits are
 equal. Timings are not compared by bits.`,
 		Example: `  muster verify digits
+  muster verify digits/production
   muster verify digits@1 --json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := a.verify(cmd.Context(), args[0])
