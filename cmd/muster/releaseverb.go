@@ -22,6 +22,7 @@ import (
 	"muster/release/sign"
 	"muster/release/store"
 	"muster/tensor"
+	"muster/train"
 )
 
 // releaseArgs are the settings of one release.
@@ -239,7 +240,7 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		if err != nil {
 			return err
 		}
-		in.Data = append(in.Data, card.Data{Subject: o.Subject(), Use: "inputs of another kind", Rows: o.Len(), Source: o.Source, License: o.License})
+		in.Data = append(in.Data, card.Data{Subject: o.Subject(), Use: "inputs of another kind", Rows: o.Len(), Roles: map[string]int{"none": o.Len()}, Source: o.Source, License: o.License})
 	}
 	for _, about := range []struct {
 		verb string
@@ -251,8 +252,8 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		}
 		if earlier != nil {
 			in.Runs = append(in.Runs, *earlier)
-			if in.Model.Architecture == "" {
-				in.Model.Architecture = architecture(earlier)
+			if m := trainedModel(earlier); m != nil {
+				in.Model.Family, in.Model.Architecture = m.Family, m.String()
 			}
 			in.Measurements = append(in.Measurements[:len(in.Measurements):len(in.Measurements)], earlier.Measurements...)
 		}
@@ -281,14 +282,14 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 	return nil
 }
 
-// architecture describes the model that a training run built, "" if run is of another verb.
-func architecture(run *record.Run) string {
+// trainedModel returns the specification of the model that a training run built, nil if run is of another verb.
+func trainedModel(run *record.Run) *train.ModelSpec {
 	var t trainArgs
 	b, err := json.Marshal(run.Settings)
 	if run.Verb != "train" || err != nil || json.Unmarshal(b, &t) != nil {
-		return ""
+		return nil
 	}
-	return t.Spec.Model.String()
+	return &t.Spec.Model
 }
 
 func baselineOf(rel *release.Release) record.Digest {
