@@ -161,7 +161,7 @@ func (r *run) logitsOf(m *Model, x *tensor.Tensor) (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if K := len(r.Data.Classes()); len(z.Shape) != 2 || z.Shape[1] != K {
+	if K := len(r.Data.Classes()); z.Shape[1] != K {
 		return nil, fault.New(fault.Mismatch, "model "+m.Subject.Name, "its output has shape %s, the data have %d classes", z.Shape, K).
 			WithHint("was it trained on these data?")
 	}

@@ -6,6 +6,7 @@ import (
 	"muster/graph"
 	"muster/internal/detmath"
 	"muster/record"
+	"muster/stat"
 	"muster/tensor"
 )
 
@@ -121,12 +122,7 @@ func Predictions(logits *tensor.Tensor) []int {
 	v := logits.Float32s()
 	out := make([]int, logits.Shape[0])
 	for i := range out {
-		row := v[i*K : (i+1)*K]
-		for k, x := range row {
-			if x > row[out[i]] {
-				out[i] = k
-			}
-		}
+		out[i] = stat.ArgMax(v[i*K : (i+1)*K])
 	}
 	return out
 }

@@ -24,15 +24,12 @@ func answer(p []float32, classes int) (int, float64, error) {
 	if len(p) != classes {
 		return 0, 0, fault.New(fault.Mismatch, "probabilities", "monitor: %d values, the reference has %d classes", len(p), classes)
 	}
-	best := 0
 	for i, v := range p {
 		if !(v >= 0 && v <= 1.0001) {
 			return 0, 0, fault.New(fault.Numeric, fmt.Sprintf("probability %d", i), "monitor: %v is not a probability", v)
 		}
-		if v > p[best] {
-			best = i
-		}
 	}
+	best := stat.ArgMax(p)
 	return best, math.Min(1, float64(p[best])), nil
 }
 

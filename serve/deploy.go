@@ -44,6 +44,8 @@ type Deployment struct {
 	// Label takes late labels; Report is the monitor's state. nil: not offered.
 	Label  func(labels []Label) (LabelReport, error)
 	Report func() any
+	// End is called by a server after the last request, before Close; nil: nobody waits for it.
+	End func()
 
 	cur     atomic.Pointer[snapshot]
 	set     sync.Mutex // one change at a time

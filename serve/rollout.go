@@ -25,6 +25,14 @@ type Bundle struct {
 	Policy    *policy.Policy
 }
 
+// model is nil for no bundle.
+func (b *Bundle) model() *Model {
+	if b == nil {
+		return nil
+	}
+	return b.Model
+}
+
 // RolloutConfig are the settings of a rollout; zero values take the defaults in brackets.
 type RolloutConfig struct {
 	Share float64       // of requests that a canary answers [0.1]
@@ -77,7 +85,7 @@ func NewRollout(name string, st *store.Store, load func(context.Context, record.
 		cfg.Log = slog.Default()
 	}
 	r := &Rollout{Deployment: NewDeployment(name), st: st, load: load, cfg: cfg}
-	r.Observe, r.Label, r.Report = r.observe, r.label, r.report
+	r.Observe, r.Label, r.Report, r.End = r.observe, r.label, r.report, r.Finish
 	return r
 }
 
@@ -152,7 +160,7 @@ func (r *Rollout) follow(ctx context.Context) error {
 }
 
 // bring loads and assigns releases by digest; what is loaded already is used again.
-func (r *Rollout) bring(ctx context.Context, prod, cand record.Digest, stage Stage) error {
+func (r *Rollout) bring(ctx context.Context, prod, cand record.Digest, stage Stage) (err error) {
 	now := r.Current()
 	if digestOf(now.Production) == prod && digestOf(now.Candidate) == cand && now.Stage == stage {
 		return nil
@@ -162,46 +170,40 @@ func (r *Rollout) bring(ctx context.Context, prod, cand record.Digest, stage Sta
 		return err
 	}
 	newCand, err := r.get(ctx, cand)
+	defer func() {
+		if err != nil {
+			r.drop(newProd)
+			r.drop(newCand)
+		}
+	}()
 	if err != nil {
-		r.drop(newProd)
 		return err
 	}
 	if newCand != nil && newProd == nil {
-		r.drop(newCand)
 		return fault.New(fault.Mismatch, "model "+r.Name, "a candidate needs a release in production to be compared with")
 	}
+	watch, canary := r.watch, r.canary // nothing changes before everything is there
 	if newProd != nil && newProd != r.bundle {
-		if err := r.watchOver(newProd); err != nil {
-			r.drop(newProd)
-			r.drop(newCand)
+		if watch, err = r.watchOver(newProd); err != nil {
 			return err
 		}
 	}
 	if newCand != r.cand || newProd != r.bundle {
-		if err := r.trial(ctx, newCand, newProd); err != nil {
-			r.drop(newProd)
-			r.drop(newCand)
+		if canary, err = r.trial(ctx, newCand, newProd); err != nil {
 			return err
 		}
 	}
-	prev := r.prev
 	switch {
 	case r.bundle != nil && newProd != r.bundle:
-		prev = r.bundle
+		r.prev = r.bundle
 	case r.bundle == nil && newProd != nil:
-		prev = r.before(ctx, prod, newCand)
+		r.prev = r.before(ctx, prod, newCand)
 	}
-	a := Assignment{Stage: stage, Share: r.cfg.Share}
-	if newProd != nil {
-		a.Production = newProd.Model
+	r.bundle, r.cand, r.watch = newProd, newCand, watch
+	if canary != r.canary {
+		r.compare(canary)
 	}
-	if newCand != nil {
-		a.Candidate = newCand.Model
-	}
-	if prev != nil {
-		a.Previous = prev.Model
-	}
-	r.bundle, r.cand, r.prev = newProd, newCand, prev
+	a := Assignment{Production: newProd.model(), Candidate: newCand.model(), Previous: r.prev.model(), Stage: stage, Share: r.cfg.Share}
 	r.Assign(a)
 	r.cfg.Log.Info("now serving", "model", r.Name, "production", versionOf(a.Production), "candidate", versionOf(a.Candidate), "stage", stage)
 	return nil
@@ -259,48 +261,46 @@ func versionOf(m *Model) string {
 	return m.Version
 }
 
-// watchOver starts to watch the traffic of a release.
-func (r *Rollout) watchOver(b *Bundle) error {
-	r.watch = nil
+// watchOver returns the watch over the traffic of a release, nil if it carries no reference.
+func (r *Rollout) watchOver(b *Bundle) (*monitor.Watch, error) {
 	if b.Reference == nil {
-		return nil
+		return nil, nil
 	}
 	cfg := monitor.WatchConfig{Size: b.Policy.Monitor.Window}
 	if b.Policy.Monitor.RollbackOnDrift {
 		cfg.Alarm.Rollback = []monitor.Kind{monitor.DriftAlarm}
 	}
-	w, err := monitor.NewWatch(b.Reference, cfg, []record.Subject{{Kind: "model", Name: r.Name, Digest: b.Model.Digest}})
-	r.watch = w
-	return err
+	return monitor.NewWatch(b.Reference, cfg, []record.Subject{{Kind: "model", Name: r.Name, Digest: b.Model.Digest}})
 }
 
 // promoteMargin is the loss of accuracy that must be excluded before a candidate may take over.
 const promoteMargin = 0.02
 
-// trial starts the comparison of a candidate under the policy of the release in
-// production, or goes on with the one that an earlier process began.
-func (r *Rollout) trial(ctx context.Context, cand, prod *Bundle) error {
-	r.canary, r.join, r.kept = nil, nil, 0
+// trial returns the comparison of a candidate under the policy of the release in
+// production, or the one that an earlier process began; nil if there is nothing to compare.
+func (r *Rollout) trial(ctx context.Context, cand, prod *Bundle) (*monitor.Canary, error) {
 	if cand == nil || prod == nil {
-		return nil
+		return nil, nil
 	}
 	p := prod.Policy.Canary
 	c, err := monitor.NewCanary(monitor.CanaryConfig{Mode: r.cfg.Mode, Alpha: p.Alpha, Tolerance: p.Margin, Margin: max(promoteMargin, 2*p.Margin),
 		ShadowPairs: p.ShadowPairs, MinPairs: p.MinPairs, MaxPairs: p.MaxPairs})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	last, err := LastTrial(ctx, r.st, r.Name, cand.Model.Release, prod.Model.Release)
-	if err != nil {
-		return err
+	if err != nil || last == nil || last.State.Config != c.State().Config || last.State.Stage == monitor.RolledBack {
+		return c, err
 	}
-	if last != nil && last.State.Config == c.State().Config && last.State.Stage != monitor.RolledBack {
-		if c, err = monitor.ResumeCanary(last.State); err != nil {
-			return err
-		}
+	return monitor.ResumeCanary(last.State)
+}
+
+// compare makes c the trial under way; nil ends it.
+func (r *Rollout) compare(c *monitor.Canary) {
+	r.canary, r.join, r.kept = c, nil, 0
+	if c != nil {
+		r.join, r.kept = monitor.NewJoin(monitor.JoinConfig{}), c.State().Seen
 	}
-	r.canary, r.join, r.kept = c, monitor.NewJoin(monitor.JoinConfig{}), c.State().Seen
-	return nil
 }
 
 // Trial is how far the comparison of a candidate with the release in production had come.
@@ -436,7 +436,8 @@ func (r *Rollout) withdraw(reason string) {
 	now := r.Current()
 	r.Assign(Assignment{Production: now.Production, Previous: now.Previous})
 	cand := r.cand
-	r.cand, r.canary, r.join = nil, nil, nil
+	r.cand = nil
+	r.compare(nil)
 	r.acted = fmt.Sprintf("version %s was rolled back from %s: %s", cand.Model.Version, now.Stage, reason)
 	_, err := r.st.Move(ctx, store.MoveRequest{Pointer: pointerName(r.Name, string(now.Stage)), Expect: cand.Model.Release,
 		Act: store.ActRollback, Actor: "muster (policy " + r.bundle.Policy.Name + ")", Reason: reason})

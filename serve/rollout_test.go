@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ type stage struct {
 	names  map[record.Digest]string
 	loads  []string // which release was loaded, in order
 	broken string   // the release that cannot be loaded
+	policy *policy.Policy
 }
 
 func newStage(t *testing.T) *stage {
@@ -35,7 +38,7 @@ func newStage(t *testing.T) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
-	s := &stage{t: t, st: st, d: map[string]record.Digest{}, names: map[record.Digest]string{}}
+	s := &stage{t: t, st: st, policy: policy.Default(), d: map[string]record.Digest{}, names: map[record.Digest]string{}}
 	for i, name := range []string{"good", "twin", "bad"} {
 		sub, err := st.PutBytes(t.Context(), "release", name, []byte(name))
 		if err != nil {
@@ -66,7 +69,7 @@ func (s *stage) load(_ context.Context, d record.Digest) (*Bundle, error) {
 	factors := b.Init("factors", tensor.OfFloat32([]float32{sign, -sign}, 1, 2))
 	b.Output("logits", b.Op("Mul", x, factors))
 	m, err := NewModel(g, ModelConfig{Name: "m", Version: name, Release: d, Digest: d, Batch: BatchConfig{Wait: -1}}, nil)
-	return &Bundle{Model: m, Policy: policy.Default(), Reference: s.reference()}, err
+	return &Bundle{Model: m, Policy: s.policy, Reference: s.reference()}, err
 }
 
 // reference is of inputs 1, 2, 3, ... 7 with confident answers.
@@ -210,6 +213,63 @@ func TestBadCandidateIsWithdrawn(t *testing.T) {
 	s.sync(r)
 	if got := r.canary.State(); got.Seen != 0 {
 		t.Errorf("the new trial starts with %+v", got)
+	}
+}
+
+// TestUnreadableTrialChangesNothing: what is loaded goes on, with its watch and its trial.
+func TestUnreadableTrialChangesNothing(t *testing.T) {
+	s := newStage(t)
+	s.move("production", "good")
+	s.move("shadow", "twin")
+	r := s.start()
+	s.ask(r, "a", 5)
+	watch, canary := r.watch, r.canary
+	body := Trial{Release: s.d["bad"], Against: s.d["good"], State: canary.State()}
+	body.State.Version = 99
+	if _, err := s.st.AppendEvent(t.Context(), "canary/shadow", "m", body); err != nil {
+		t.Fatal(err)
+	}
+	s.move("shadow", "bad")
+	if err := r.Sync(t.Context()); fault.ClassOf(err) != fault.Unsupported || !strings.Contains(err.Error(), "log entry") {
+		t.Errorf("%v", err)
+	}
+	s.serving(r, "good", "twin", "none")
+	if r.watch != watch || r.canary != canary || r.canary.State().Seen != 5 {
+		t.Error("the watch or the trial was touched")
+	}
+}
+
+// TestAlarmOfTheLastWindow: a server that ends judges what it answered, and a policy that
+// wants a rollback on drift gets it.
+func TestAlarmOfTheLastWindow(t *testing.T) {
+	s := newStage(t)
+	text := strings.Replace(string(policy.Default().Source()), "rollback_on_drift: false", "rollback_on_drift: true", 1)
+	var err error
+	if s.policy, err = policy.Parse("policy", []byte(text)); err != nil || !s.policy.Monitor.RollbackOnDrift {
+		t.Fatal(err)
+	}
+	s.move("production", "good")
+	s.move("production", "twin")
+	r := s.start()
+	srv := NewServer(Config{Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	srv.Add(r.Deployment)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 { // far outside the reference
+		q := &Infer{ID: fmt.Sprint(i), Inputs: map[string]*tensor.Tensor{"x": tensor.OfFloat32([]float32{1000}, 1, 1)}}
+		if _, err := r.infer(t.Context(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := srv.Serve(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if d, err := s.st.Standing(t.Context(), "m/production"); err != nil || d != s.d["good"] {
+		t.Errorf("production holds %q, want the release before; state %+v", s.names[d], r.State())
 	}
 }
 

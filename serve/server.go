@@ -99,6 +99,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		err = hs.Shutdown(end)
 	}
 	for _, d := range s.Deployments() {
+		if d.End != nil {
+			d.End()
+		}
 		d.Close()
 	}
 	if errors.Is(err, http.ErrServerClosed) {

@@ -5,7 +5,6 @@ package train
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 
 	"github.com/goccy/go-yaml"
@@ -93,15 +92,14 @@ func Parse(name string, b []byte) (Spec, error) {
 	if len(b) > maxSpecBytes {
 		return s, fault.New(fault.Exhausted, name, "the specification has %d bytes, the limit is %d", len(b), maxSpecBytes)
 	}
-	vit := s.Model // sizes that only the transformer has are filled in after the family is known
-	s.Model.Patch, s.Model.Heads, s.Model.Hidden = 0, 0, 0
+	var first struct{ Model struct{ Family string } }
+	if yaml.Unmarshal(b, &first) == nil && first.Model.Family == "mlp" { // what is wrong, the strict decoder says better
+		s.Model.Patch, s.Model.Heads, s.Model.Hidden = 0, 0, 0 // the defaults of the transformer are none of its settings
+	}
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	if err := dec.Decode(&s); err != nil {
 		return s, fault.New(fault.Malformed, name, "%s", yaml.FormatError(err, false, true)).
 			WithHint("the fields are: version, name, model, data, optimizer, schedule, epochs, batch, seed, checkpoint_every")
-	}
-	if m := &s.Model; m.Family == "vit" {
-		m.Patch, m.Heads, m.Hidden = cmp.Or(m.Patch, vit.Patch), cmp.Or(m.Heads, vit.Heads), cmp.Or(m.Hidden, vit.Hidden)
 	}
 	return s, fault.At(name, s.Validate())
 }

@@ -200,6 +200,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestParseKeepsWhatIsWritten: sizes that are left out are those of the family, a written 0 stays a 0.
+func TestParseKeepsWhatIsWritten(t *testing.T) {
+	for text, want := range map[string]ModelSpec{
+		"epochs: 3\n":                      {Family: "vit", Patch: 2, Dim: 64, Depth: 3, Heads: 4, Hidden: 128},
+		"model: {heads: 0, dim: 8}\n":      {Family: "vit", Patch: 2, Dim: 8, Depth: 3, Heads: 0, Hidden: 128},
+		"model: {family: mlp, depth: 2}\n": {Family: "mlp", Dim: 64, Depth: 2},
+	} {
+		if s, err := Parse("spec.yaml", []byte(text)); err != nil || s.Model != want {
+			t.Errorf("%q: %+v, %v", text, s.Model, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("epochs: 3\nmodel: {family: mlp, dim: 8}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -113,6 +113,18 @@ func asMap(v any) (map[string]any, error) {
 	return m, json.Unmarshal(b, &m)
 }
 
+// settingsOf reads the settings of a record back into the form that asMap was given.
+func settingsOf(place string, settings map[string]any, into any) error {
+	b, err := json.Marshal(settings)
+	if err == nil {
+		err = json.Unmarshal(b, into)
+	}
+	if err != nil {
+		return fault.New(fault.Malformed, place, "its settings: %w", err)
+	}
+	return nil
+}
+
 // explicit lists the flags that were given.
 func explicit(cmd *cobra.Command) []string {
 	out := []string{}

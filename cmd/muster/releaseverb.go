@@ -22,7 +22,6 @@ import (
 	"muster/release/sign"
 	"muster/release/store"
 	"muster/tensor"
-	"muster/train"
 )
 
 // releaseArgs are the settings of one release.
@@ -167,12 +166,8 @@ func actor(by string) string {
 
 // movePointer moves a pointer from where it stands.
 func movePointer(ctx context.Context, st *store.Store, pointer string, to record.Digest, act store.Act, who, reason string) error {
-	var from record.Digest
-	now, err := st.Pointer(ctx, pointer)
-	switch {
-	case err == nil && now != nil:
-		from = now.To
-	case err != nil && fault.ClassOf(err) != fault.NotFound:
+	from, err := st.Standing(ctx, pointer)
+	if err != nil {
 		return err
 	}
 	_, err = st.Move(ctx, store.MoveRequest{Pointer: pointer, To: to, Expect: from, Act: act, Actor: who, Reason: reason})
@@ -194,12 +189,8 @@ func ports(vs []*graph.Value) []release.Port {
 // releaseFiles makes everything that a release carries beside the model.
 func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel *release.Release, p *policy.Policy, run *record.Run, j *job) error {
 	var e evalArgs
-	b, err := json.Marshal(run.Settings)
-	if err == nil {
-		err = json.Unmarshal(b, &e)
-	}
-	if err != nil {
-		return fault.New(fault.Malformed, "run "+run.ID, "its settings: %w", err)
+	if err := settingsOf("run "+run.ID, run.Settings, &e); err != nil {
+		return err
 	}
 	put := func(role string, b []byte) error {
 		s, err := j.st.PutBytes(ctx, role, r.Name, b)
@@ -252,8 +243,12 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		}
 		if earlier != nil {
 			in.Runs = append(in.Runs, *earlier)
-			if m := trainedModel(earlier); m != nil {
-				in.Model.Family, in.Model.Architecture = m.Family, m.String()
+			if earlier.Verb == "train" {
+				var t trainArgs
+				if err := settingsOf("run "+earlier.ID, earlier.Settings, &t); err != nil {
+					return err
+				}
+				in.Model.Family, in.Model.Architecture = t.Spec.Model.Family, t.Spec.Model.String()
 			}
 			in.Measurements = append(in.Measurements[:len(in.Measurements):len(in.Measurements)], earlier.Measurements...)
 		}
@@ -280,16 +275,6 @@ func (a *app) releaseFiles(ctx context.Context, m *modelFile, r releaseArgs, rel
 		}
 	}
 	return nil
-}
-
-// trainedModel returns the specification of the model that a training run built, nil if run is of another verb.
-func trainedModel(run *record.Run) *train.ModelSpec {
-	var t trainArgs
-	b, err := json.Marshal(run.Settings)
-	if run.Verb != "train" || err != nil || json.Unmarshal(b, &t) != nil {
-		return nil
-	}
-	return &t.Spec.Model
 }
 
 func baselineOf(rel *release.Release) record.Digest {

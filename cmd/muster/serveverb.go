@@ -116,9 +116,6 @@ func (a *app) serve(ctx context.Context, s serveArgs) error {
 	err = srv.Serve(ctx, l)
 	f.wg.Wait()
 	<-done
-	for _, r := range f.rollouts {
-		r.Finish()
-	}
 	return err
 }
 
@@ -131,8 +128,6 @@ type fleet struct {
 	mu    sync.Mutex
 	known map[string]bool
 	wg    sync.WaitGroup
-
-	rollouts []*serve.Rollout
 }
 
 // scan starts a rollout for every new name.
@@ -156,7 +151,6 @@ func (f *fleet) scan(ctx context.Context) error {
 		}
 		f.mu.Lock()
 		f.known[name] = true
-		f.rollouts = append(f.rollouts, r)
 		f.mu.Unlock()
 		f.srv.Add(r.Deployment)
 		f.wg.Add(1)

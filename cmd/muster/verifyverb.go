@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -110,12 +109,8 @@ func (a *app) verify(ctx context.Context, ref string) (*verified, error) {
 // measureAgain runs the evaluation of a release from what the store holds.
 func (a *app) measureAgain(ctx context.Context, l *release.Loaded) ([]record.Measurement, error) {
 	var e evalArgs
-	b, err := json.Marshal(l.Release.Settings)
-	if err == nil {
-		err = json.Unmarshal(b, &e)
-	}
-	if err != nil {
-		return nil, fault.New(fault.Malformed, "release "+l.Release.Name, "settings: %w", err)
+	if err := settingsOf("release "+l.Release.Name, l.Release.Settings, &e); err != nil {
+		return nil, err
 	}
 	g, err := graph.Decode(l.Model)
 	if err != nil {
