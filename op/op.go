@@ -9,6 +9,7 @@ package op
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"muster/fault"
 	"muster/graph"
@@ -54,6 +55,10 @@ type Op struct {
 	// View says that output 0 has the bytes of input 0 (Reshape, Identity, ...).
 	View bool
 
+	// Dynamic says that output shapes may depend on the data of inputs (NonZero, Unique, ...): where
+	// Infer left a dimension open, Ref sets Shape and Data of that output itself.
+	Dynamic bool
+
 	// Flops returns the floating-point (or integer) operations of one call; nil: one per output element.
 	Flops func(in, out []*graph.Value) int64
 }
@@ -96,6 +101,7 @@ type Call struct {
 	Node *graph.Node
 	In   []*tensor.Tensor // nil: absent
 	Out  []*tensor.Tensor // nil: unused
+	Step uint64           // counts the runs of a session; random operators draw from it and their seed
 }
 
 // GradCall is what a gradient rule sees: the forward node with its inferred
@@ -132,7 +138,21 @@ type Kernel struct {
 	Scratch int                             // bytes
 	Over    int                             // 1 + index of an input that output 0 may overwrite; 0: none
 	Integer bool                            // runs on integer kernels
+	Step    func(step uint64)               // told the count of runs before each Run (random operators); nil: not needed
 }
+
+// byName are the table's rows by domain and name, oldest version first.
+var byName = sync.OnceValue(func() map[[2]string][]*Op {
+	m := map[[2]string][]*Op{}
+	for i := range table {
+		k := [2]string{table[i].Domain, table[i].Name}
+		m[k] = append(m[k], &table[i])
+	}
+	for _, list := range m {
+		slices.SortFunc(list, func(a, b *Op) int { return a.Since - b.Since })
+	}
+	return m
+})
 
 // Find returns the row for an operator at an opset version, nil if there is none.
 func Find(domain, name string, version int) *Op {
@@ -140,9 +160,8 @@ func Find(domain, name string, version int) *Op {
 		domain = ""
 	}
 	var best *Op
-	for i := range table {
-		o := &table[i]
-		if o.Domain == domain && o.Name == name && o.Since <= version && (best == nil || o.Since > best.Since) {
+	for _, o := range byName()[[2]string{domain, name}] {
+		if o.Since <= version {
 			best = o
 		}
 	}
