@@ -36,7 +36,7 @@ func (n *Net) ViT(c ViTConfig) (*graph.Value, error) {
 		x = n.Block(name("block", i), x, c.Dim, c.Heads, c.Hidden, gain)
 	}
 	x = n.LayerNorm("norm", x, c.Dim)
-	x = n.OpA("ReduceMean", []graph.Attr{graph.Int("keepdims", 0)}, x, n.Ints(1))
+	x = n.ReduceMean(x, 0, 1)
 	return n.Linear("head", x, c.Dim, c.Classes, 1), nil
 }
 

@@ -9,12 +9,7 @@ import (
 // attributes or the reverse are written in the form of the model's opset.
 
 // opset is the ai.onnx version that b's graph is written in.
-func opset(b *graph.Builder) int {
-	if m := b.G.Model; m != nil && m.Opsets[""] > 0 {
-		return m.Opsets[""]
-	}
-	return graph.Opset
-}
+func opset(b *graph.Builder) int { return b.Version() }
 
 // fill appends a scalar constant of like's dtype (float32 if that is not known).
 func fill(b *graph.Builder, like *graph.Value, x float64) *graph.Value {
@@ -53,28 +48,20 @@ func castLike(b *graph.Builder, x, like *graph.Value) *graph.Value {
 	return cast(b, x, d)
 }
 
-// axesForm appends an operator whose axes are an input from opset `since` on, an attribute before.
-func axesForm(b *graph.Builder, op string, since int, x *graph.Value, axes []int64, attrs ...graph.Attr) *graph.Value {
-	if opset(b) >= since {
-		return b.OpA(op, attrs, x, b.Ints(axes...))
-	}
-	return b.OpA(op, append(attrs, graph.Ints("axes", axes...)), x)
-}
-
 func reduceSum(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
-	return axesForm(b, "ReduceSum", 13, x, axes, graph.Int("keepdims", keep))
+	return b.ReduceSum(x, keep, axes...)
 }
 
 func reduceMean(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
-	return axesForm(b, "ReduceMean", 18, x, axes, graph.Int("keepdims", keep))
+	return b.ReduceMean(x, keep, axes...)
 }
 
 func unsqueeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
-	return axesForm(b, "Unsqueeze", 13, x, axes)
+	return b.Unsqueeze(x, axes...)
 }
 
 func squeeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
-	return axesForm(b, "Squeeze", 13, x, axes)
+	return b.Squeeze(x, axes...)
 }
 
 func transpose(b *graph.Builder, x *graph.Value, perm ...int64) *graph.Value {

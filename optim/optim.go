@@ -13,7 +13,7 @@ import (
 // labels [B] (int64) with label smoothing s in [0, 1): the target is 1-s on the
 // label plus s/K on every class (Szegedy et al., arXiv 1512.00567, section 7).
 func CrossEntropy(b *graph.Builder, logits, labels *graph.Value, K int, s float64) *graph.Value {
-	if s == 0 {
+	if s == 0 && b.Version() >= 12 {
 		return b.OpA("SoftmaxCrossEntropyLoss", []graph.Attr{graph.Str("reduction", "mean")}, logits, labels)
 	}
 	off := float32(s / float64(K))
@@ -21,9 +21,7 @@ func CrossEntropy(b *graph.Builder, logits, labels *graph.Value, K int, s float6
 		b.Init("classes", tensor.OfInt64([]int64{int64(K)})), // scalar depth
 		b.Init("smoothing", tensor.OfFloat32([]float32{off, float32(1-s) + off}, 2)))
 	logp := b.OpA("LogSoftmax", []graph.Attr{graph.Int("axis", -1)}, logits)
-	perRow := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, b.Op("Mul", target, logp), b.Ints(1))
-	mean := b.OpA("ReduceMean", []graph.Attr{graph.Int("keepdims", 0)}, perRow, b.Ints(0))
-	return b.Op("Neg", mean)
+	return b.Op("Neg", b.ReduceMean(b.ReduceSum(b.Op("Mul", target, logp), 0, 1), 0, 0))
 }
 
 // ClipNorm scales all gradients by min(1, limit/norm), where norm is their joint
