@@ -38,6 +38,9 @@ func Best() Tier {
 	return Ref
 }
 
+// HasBF16 reports whether VDPBF16PS can be used.
+func HasBF16() bool { return cpu.X86.HasAVX512BF16 }
+
 // HasVNNI reports whether VPDPBUSD can be used.
 func HasVNNI() bool { return cpu.X86.HasAVX512VNNI }
 

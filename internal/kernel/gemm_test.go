@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand"
 	"testing"
@@ -164,23 +163,5 @@ func TestGemmAllocatesNothing(t *testing.T) {
 	s := make([]byte, g.ScratchBytes())
 	if n := testing.AllocsPerRun(10, func() { g.Run(s) }); n != 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func BenchmarkGemm(b *testing.B) {
-	r := rand.New(rand.NewSource(1))
-	for _, s := range [][3]int{{64, 64, 64}, {128, 128, 128}, {256, 256, 256}, {512, 512, 512}, {1024, 1024, 1024}, {16, 64, 64}, {1024, 192, 64}, {1024, 64, 128}, {512, 768, 768}, {512, 3072, 768}} {
-		m, n, k := s[0], s[1], s[2]
-		for _, threads := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%dx%dx%d/threads=%d", m, n, k, threads), func(b *testing.B) {
-				defer team.Resize(threads)()
-				g := Gemm{M: m, N: n, K: k, LDA: k, LDB: n, LDC: n, A: randoms(r, m*k), B: randoms(r, k*n), C: make([]float32, m*n)}
-				scratch := make([]byte, g.ScratchBytes())
-				for b.Loop() {
-					g.Run(scratch)
-				}
-				b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
-			})
-		}
 	}
 }

@@ -75,17 +75,3 @@ func TestQGemmIsExact(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkQGemm(b *testing.B) {
-	for _, s := range [][3]int{{256, 256, 256}, {1024, 1024, 1024}, {1024, 192, 64}} {
-		m, n, k := s[0], s[1], s[2]
-		b.Run("", func(b *testing.B) {
-			defer team.Resize(1)()
-			g := QGemm{M: m, N: n, K: k, A: make([]uint8, m*k), LDA: k, B: PackQB(make([]int8, n*k), n, false, n, k), C: make([]int32, m*n), LDC: n}
-			for b.Loop() {
-				g.Run(nil)
-			}
-			b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
-		})
-	}
-}

@@ -16,6 +16,7 @@ var outputs = []struct {
 	write func(a *asm)
 }{
 	{"gemm_amd64", gemm},
+	{"peak_amd64", peak},
 	{"qgemm_amd64", qgemm},
 	{"vec_amd64", vec},
 }
