@@ -15,13 +15,16 @@ type binary struct {
 	f     func(x, y float64) float64
 	i     func(x, y int64) int64
 	u     func(x, y uint64) uint64 // uint64, where it differs from i
-	grad  func(b *graph.Builder, dy, x, y, out *graph.Value, need []bool) (dx, dw *graph.Value)
+	attrs string
+	ints  bool                       // integers only
+	as    func(n *graph.Node) binary // f, i, u and fast by the attributes; nil: as they are here
+	grad  func(b *graph.Builder, n *graph.Node, dy, x, y, out *graph.Value, need []bool) (dx, dw *graph.Value)
 	fast  binaryFast
 }
 
 func (o binary) op() Op {
-	return Op{
-		Name: o.name, Since: o.since, MinIn: 2, MaxIn: 2, MinOut: 1, MaxOut: 1,
+	p := Op{
+		Name: o.name, Since: o.since, MinIn: 2, MaxIn: 2, MinOut: 1, MaxOut: 1, Attrs: o.attrs,
 		Infer: func(c *InferCall) error {
 			// Pow alone lets the exponent have another type.
 			if err := c.sameTypes(); err != nil && o.name != "Pow" {
@@ -30,17 +33,38 @@ func (o binary) op() Op {
 			if c.In[0].DType == tensor.Bool || c.In[1].DType == tensor.Bool {
 				return c.Errorf("an input is bool")
 			}
+			if o.ints && c.In[0].DType.IsFloat() {
+				return c.Errorf("the inputs are %s", c.In[0].DType)
+			}
 			s, err := c.broadcastDims(c.In[0].Shape, c.In[1].Shape)
 			c.Set(0, c.In[0].DType, s)
 			return err
 		},
-		Ref: o.ref,
-		Grad: func(c *GradCall) []*graph.Value {
-			dx, dw := o.grad(c.B, c.DOut[0], c.In[0], c.In[1], c.Out[0], c.Need)
-			return []*graph.Value{c.sumTo(dx, c.Out[0], c.In[0]), c.sumTo(dw, c.Out[0], c.In[1])}
+		Ref: func(c *Call) error { return o.of(c.Node).ref(c) },
+		Prepare: func(p *Prep) (Kernel, bool) {
+			if o.ints {
+				return Kernel{}, false
+			}
+			return binaryKernel(p, o.of(p.Node).fast)
 		},
-		Prepare: func(p *Prep) (Kernel, bool) { return binaryKernel(p, o.fast) },
 	}
+	if o.grad == nil {
+		p.NoGrad = "it works on integers"
+		return p
+	}
+	p.Grad = func(c *GradCall) []*graph.Value {
+		dx, dw := o.grad(c.B, c.Node, c.DOut[0], c.In[0], c.In[1], c.Out[0], c.Need)
+		return []*graph.Value{c.sumTo(dx, c.Out[0], c.In[0]), c.sumTo(dw, c.Out[0], c.In[1])}
+	}
+	return p
+}
+
+// of is the form that a node's attributes choose.
+func (o binary) of(n *graph.Node) binary {
+	if o.as == nil {
+		return o
+	}
+	return o.as(n)
 }
 
 func (o binary) ref(c *Call) error {
@@ -91,14 +115,14 @@ var (
 	opAdd = binary{name: "Add", since: 7,
 		f: func(x, y float64) float64 { return x + y },
 		i: func(x, y int64) int64 { return x + y },
-		grad: func(_ *graph.Builder, dy, _, _, _ *graph.Value, _ []bool) (dx, dw *graph.Value) {
+		grad: func(_ *graph.Builder, _ *graph.Node, dy, _, _, _ *graph.Value, _ []bool) (dx, dw *graph.Value) {
 			return dy, dy
 		}, fast: fastAdd}.op()
 
 	opSub = binary{name: "Sub", since: 7,
 		f: func(x, y float64) float64 { return x - y },
 		i: func(x, y int64) int64 { return x - y },
-		grad: func(b *graph.Builder, dy, _, _, _ *graph.Value, need []bool) (dx, dw *graph.Value) {
+		grad: func(b *graph.Builder, _ *graph.Node, dy, _, _, _ *graph.Value, need []bool) (dx, dw *graph.Value) {
 			if need[1] {
 				dw = b.Op("Neg", dy)
 			}
@@ -108,7 +132,7 @@ var (
 	opMul = binary{name: "Mul", since: 7,
 		f: func(x, y float64) float64 { return x * y },
 		i: func(x, y int64) int64 { return x * y },
-		grad: func(b *graph.Builder, dy, x, y, _ *graph.Value, need []bool) (dx, dw *graph.Value) {
+		grad: func(b *graph.Builder, _ *graph.Node, dy, x, y, _ *graph.Value, need []bool) (dx, dw *graph.Value) {
 			if need[0] {
 				dx = b.Op("Mul", dy, y)
 			}
@@ -133,7 +157,7 @@ var (
 			}
 			return x / y
 		},
-		grad: func(b *graph.Builder, dy, _, y, out *graph.Value, need []bool) (dx, dw *graph.Value) {
+		grad: func(b *graph.Builder, _ *graph.Node, dy, _, y, out *graph.Value, need []bool) (dx, dw *graph.Value) {
 			q := b.Op("Div", dy, y)
 			if need[1] {
 				dw = b.Op("Neg", b.Op("Mul", q, out))
@@ -146,7 +170,7 @@ var (
 
 // powGrad: d(x^y)/dx = y x^(y-1), d/dy = x^y ln x. Where a factor is 0 the other one is
 // kept finite on the input side, so that 0 times infinity cannot arise; ln x counts as 0 for x <= 0.
-func powGrad(b *graph.Builder, dy, x, y, out *graph.Value, need []bool) (dx, dw *graph.Value) {
+func powGrad(b *graph.Builder, _ *graph.Node, dy, x, y, out *graph.Value, need []bool) (dx, dw *graph.Value) {
 	if need[0] {
 		if y.DType != x.DType {
 			y = cast(b, y, x.DType)

@@ -72,6 +72,7 @@ func (o compare) ref(c *Call) error {
 var (
 	opAnd = compare{name: "And", since: 7, logic: true, i: func(x, y int64) bool { return x != 0 && y != 0 }}.op()
 	opOr  = compare{name: "Or", since: 7, logic: true, i: func(x, y int64) bool { return x != 0 || y != 0 }}.op()
+	opXor = compare{name: "Xor", since: 7, logic: true, i: func(x, y int64) bool { return (x != 0) != (y != 0) }}.op()
 
 	opEqual = compare{name: "Equal", since: 7,
 		f: func(x, y float64) bool { return x == y }, i: func(x, y int64) bool { return x == y }}.op()
@@ -112,6 +113,7 @@ type variadic struct {
 	i    func(x, y int64) int64
 	u    func(x, y uint64) uint64
 	pick bool // the result is one of the operands (Max, Min)
+	mean bool // the sum is divided by the number of operands
 	fast binaryFast
 }
 
@@ -122,8 +124,8 @@ func (o variadic) op() Op {
 			if err := c.sameTypes(); err != nil {
 				return err
 			}
-			if c.In[0].DType == tensor.Bool {
-				return c.Errorf("the inputs are bool")
+			if c.In[0].DType == tensor.Bool || o.mean && !c.In[0].DType.IsFloat() {
+				return c.Errorf("the inputs are %s", c.In[0].DType)
 			}
 			var shapes [][]graph.Dim
 			for i, v := range c.In {
@@ -142,13 +144,17 @@ func (o variadic) op() Op {
 				return pickGrad(c)
 			}
 			var d []*graph.Value
+			dy := c.DOut[0]
+			if o.mean {
+				dy = c.B.Op("Div", dy, fill(c.B, c.Out[0], float64(len(c.In))))
+			}
 			for _, x := range c.In {
-				d = append(d, c.sumTo(c.DOut[0], c.Out[0], x))
+				d = append(d, c.sumTo(dy, c.Out[0], x))
 			}
 			return d
 		},
 		Prepare: func(p *Prep) (Kernel, bool) {
-			if len(p.In) != 2 {
+			if len(p.In) != 2 || o.mean {
 				return Kernel{}, false
 			}
 			return binaryKernel(p, o.fast)
@@ -171,6 +177,11 @@ func (o variadic) ref(c *Call) error {
 				} else {
 					acc[i] = o.f(acc[i], x[j])
 				}
+			}
+		}
+		for i := range acc {
+			if o.mean {
+				acc[i] /= float64(len(c.In))
 			}
 		}
 		setFloats(out, acc)
@@ -220,7 +231,8 @@ func pickGrad(c *GradCall) []*graph.Value {
 var (
 	opMax = variadic{name: "Max", pick: true, f: math.Max,
 		i: func(x, y int64) int64 { return max(x, y) }, u: func(x, y uint64) uint64 { return max(x, y) }, fast: fastMax}.op()
-	opMin = variadic{name: "Min", pick: true, f: math.Min,
+	opMean = variadic{name: "Mean", mean: true, f: func(x, y float64) float64 { return x + y }}.op()
+	opMin  = variadic{name: "Min", pick: true, f: math.Min,
 		i: func(x, y int64) int64 { return min(x, y) }, u: func(x, y uint64) uint64 { return min(x, y) }, fast: fastMin}.op()
 	opSum = variadic{name: "Sum", f: func(x, y float64) float64 { return x + y },
 		i: func(x, y int64) int64 { return x + y }, fast: fastAdd}.op()

@@ -54,6 +54,15 @@ func setFloats(t *tensor.Tensor, v []float64) {
 	}
 }
 
+// setNumbers stores v as floating-point numbers, or truncated towards zero as integers.
+func setNumbers(t *tensor.Tensor, v []float64) {
+	if t.DType.IsFloat() {
+		setFloats(t, v)
+		return
+	}
+	setInts(t, truncate(v))
+}
+
 // ints returns the elements of an integer or bool tensor; uint64 keeps its bits.
 func ints(t *tensor.Tensor) []int64 {
 	switch t.DType {

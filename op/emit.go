@@ -115,6 +115,12 @@ func axisSize(b *graph.Builder, x *graph.Value, axis int) *graph.Value {
 	return b.Op("Gather", b.Op("Shape", x), b.Ints(int64(axis)))
 }
 
+// choose is x where cond holds, y elsewhere.
+func choose(b *graph.Builder, cond, x, y *graph.Value) *graph.Value { return b.Op("Where", cond, x, y) }
+
+// square is x times x.
+func square(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("Mul", x, x) }
+
 // zerosLike is a tensor of zeros with the shape and dtype of x.
 func zerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
 	return b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(x.DType, 1))}, shapeOf(b, x))

@@ -14,7 +14,7 @@ import (
 )
 
 // inputs that a rule gives no gradient, by design (said in the operator's file).
-var constantInputs = map[string][]int{"Clip": {1, 2}, "SoftmaxCrossEntropyLoss": {2}}
+var constantInputs = map[string][]int{"CastLike": {1}, "Clip": {1, 2}, "SoftmaxCrossEntropyLoss": {2}}
 
 // gradSample is a sample in float64 with its backward graph. Outputs of g: the forward ones, then the gradients.
 type gradSample struct {

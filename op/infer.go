@@ -110,8 +110,8 @@ func fold(o *Op, n *graph.Node) {
 	c := &Call{Node: n}
 	for _, v := range n.Inputs {
 		if v != nil && v.Const == nil {
-			// Shape needs only the shape of its input.
-			if _, ok := v.Static(); !ok || n.FullOp() != "Shape" {
+			// Shape and Size need only the shape of their input.
+			if _, ok := v.Static(); !ok || n.FullOp() != "Shape" && n.FullOp() != "Size" {
 				return
 			}
 		}

@@ -19,6 +19,7 @@ func samples() []sample {
 	products(add)
 	quantized(add)
 	private(add)
+	mathOps(add)
 	return s
 }
 

@@ -15,7 +15,9 @@ type unary struct {
 	since int
 	attrs string
 	f     func(n *graph.Node, x float64) float64
-	i     func(x int64) int64 // integers; nil: floating point only
+	i     func(x int64) int64   // integers; nil: floating point only, or as round says
+	u     func(x uint64) uint64 // uint64, where it differs from i
+	round bool                  // integers: f, truncated
 	dx    func(b *graph.Builder, n *graph.Node, dy, x, y *graph.Value) *graph.Value
 	fast  fastUnary // nil: f on every element
 }
@@ -24,7 +26,7 @@ func (u unary) op() Op {
 	return Op{
 		Name: u.name, Since: u.since, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: u.attrs,
 		Infer: func(c *InferCall) error {
-			if u.i == nil {
+			if u.i == nil && !u.round {
 				if err := c.wantFloat(0); err != nil {
 					return err
 				}
@@ -34,17 +36,22 @@ func (u unary) op() Op {
 			return sameAs(c)
 		},
 		Ref: func(c *Call) error {
-			if c.In[0].DType.IsFloat() {
+			d := c.In[0].DType
+			if d.IsFloat() || u.round {
 				v := floats(c.In[0])
 				for i, x := range v {
 					v[i] = u.f(c.Node, x)
 				}
-				setFloats(c.Out[0], v)
+				setNumbers(c.Out[0], v)
 				return nil
 			}
 			v := ints(c.In[0])
 			for i, x := range v {
-				v[i] = u.i(x)
+				if u.u != nil && d == tensor.Uint64 {
+					v[i] = int64(u.u(uint64(x)))
+				} else {
+					v[i] = u.i(x)
+				}
 			}
 			setInts(c.Out[0], v)
 			return nil
@@ -85,15 +92,13 @@ var (
 			return -x
 		}
 		return x
-	}, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
+	}, u: func(x uint64) uint64 { return x }, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 		return b.Op("Mul", dy, b.Op("Sign", x)) // 0 at 0
 	}, fast: fastAbs}.op()
 
 	opCeil = unary{name: "Ceil", since: 6, f: plain(math.Ceil)}.op()
 
-	opErf = unary{name: "Erf", since: 9, f: plain(math.Erf), i: func(x int64) int64 {
-		return int64(math.Erf(float64(x)))
-	}, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
+	opErf = unary{name: "Erf", since: 9, f: plain(math.Erf), round: true, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 		d := b.Op("Exp", b.Op("Neg", b.Op("Mul", x, x)))
 		return b.Op("Mul", dy, b.Op("Mul", d, fill(b, x, 2/math.Sqrt(math.Pi))))
 	}}.op()
@@ -165,7 +170,7 @@ var (
 			return -1
 		}
 		return 0
-	}}.op()
+	}, u: func(x uint64) uint64 { return min(x, 1) }}.op()
 
 	opSqrt = unary{name: "Sqrt", since: 6, f: plain(math.Sqrt),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
@@ -178,13 +183,7 @@ var (
 		}}.op()
 )
 
-func tanh(x float64) float64 {
-	if x != x {
-		return x
-	}
-	e := detmath.Expm1(-2 * math.Abs(x))
-	return math.Copysign(-e/(2+e), x)
-}
+func tanh(x float64) float64 { return detmath.Tanh(x) }
 
 func sigmoid(x float64) float64 { return 1 / (1 + detmath.Exp(-x)) }
 
