@@ -43,6 +43,11 @@ func FitTransform(s *Set, rows []int) *Transform {
 	return t
 }
 
+// PlainTransform leaves numbers as they are: for models that bring their own preprocessing.
+func PlainTransform(s *Set) *Transform {
+	return FitTransform(s, nil)
+}
+
 // moments returns mean and population standard deviation of the values that are there.
 // Each product is rounded before it is added, so that no compiler may fuse the two.
 func moments(c *Column, rows []int) (mean, std float64) {

@@ -7,7 +7,6 @@ import (
 	"muster/fault"
 	"muster/graph"
 	"muster/op"
-	"muster/tensor"
 )
 
 // Build appends the gradient of the scalar loss by each value of wrt and returns
@@ -20,23 +19,46 @@ import (
 // Errors: mismatch if loss is not a floating-point scalar or does not depend on a
 // value; unsupported, with the node and the reason, if a rule is missing on the way.
 func Build(b *graph.Builder, loss *graph.Value, wrt []*graph.Value) ([]*graph.Value, error) {
+	return build(b, loss, wrt, VJP)
+}
+
+// Partial is Build with a nil gradient for the values that the loss does not depend on:
+// for all parameters of a file. For parameters that someone chose, not to learn is an error.
+func Partial(b *graph.Builder, loss *graph.Value, wrt []*graph.Value) ([]*graph.Value, error) {
+	return build(b, loss, wrt, vjp)
+}
+
+type differentiate func(b *graph.Builder, ys, dys, wrt []*graph.Value) ([]*graph.Value, error)
+
+func build(b *graph.Builder, loss *graph.Value, wrt []*graph.Value, f differentiate) ([]*graph.Value, error) {
 	if err := op.Infer(b.G); err != nil {
 		return nil, err
 	}
 	if !loss.DType.IsFloat() || !scalar(loss) {
 		return nil, fault.New(fault.Mismatch, "value "+loss.Name, "a loss is a floating-point scalar, this is %s %v", loss.DType, loss.Shape)
 	}
-	seed := tensor.New(loss.DType, ones(len(loss.Shape))...)
-	one, err := tensorOne(seed)
-	if err != nil {
-		return nil, err
-	}
-	return VJP(b, []*graph.Value{loss}, []*graph.Value{b.Init("seed", one)}, wrt)
+	one, _ := op.Scalar(loss.DType, 1)
+	one.Shape = ones(len(loss.Shape))
+	return f(b, []*graph.Value{loss}, []*graph.Value{b.Init("seed", one)}, wrt)
 }
 
 // VJP is Build for any outputs ys: it returns the sum over k of dys[k] times the
 // Jacobian of ys[k] by each value of wrt. dys[k] has the shape and dtype of ys[k].
 func VJP(b *graph.Builder, ys, dys, wrt []*graph.Value) ([]*graph.Value, error) {
+	out, err := vjp(b, ys, dys, wrt)
+	if err != nil {
+		return nil, err
+	}
+	for i, v := range wrt {
+		if out[i] == nil {
+			return nil, unreached(b.G, v)
+		}
+	}
+	return out, nil
+}
+
+// vjp is VJP with nil for what ys do not depend on.
+func vjp(b *graph.Builder, ys, dys, wrt []*graph.Value) ([]*graph.Value, error) {
 	if err := op.Infer(b.G); err != nil {
 		return nil, err
 	}
@@ -55,9 +77,7 @@ func VJP(b *graph.Builder, ys, dys, wrt []*graph.Value) ([]*graph.Value, error) 
 	}
 	out := make([]*graph.Value, len(wrt))
 	for i, v := range wrt {
-		if out[i] = w.total(v); out[i] == nil {
-			return nil, w.unreached(v)
-		}
+		out[i] = w.total(v)
 	}
 	if err := op.Infer(b.G); err != nil {
 		return nil, err
@@ -80,23 +100,6 @@ func ones(n int) []int {
 		s[i] = 1
 	}
 	return s
-}
-
-// tensorOne sets the single element of t to 1.
-func tensorOne(t *tensor.Tensor) (*tensor.Tensor, error) {
-	switch t.DType {
-	case tensor.Float32:
-		t.Float32s()[0] = 1
-	case tensor.Float64:
-		t.Float64s()[0] = 1
-	case tensor.Float16:
-		t.Uint16s()[0] = 0x3c00
-	case tensor.BFloat16:
-		t.Uint16s()[0] = 0x3f80
-	default:
-		return nil, fault.New(fault.Unsupported, "loss", "a loss of type %s", t.DType)
-	}
-	return t, nil
 }
 
 // needed are the values that depend on wrt through floating-point values.
@@ -245,13 +248,13 @@ func noGrad(n *graph.Node, o *op.Op) error {
 }
 
 // unreached says why no gradient arrives at v.
-func (w *walk) unreached(v *graph.Value) error {
+func unreached(g *graph.Graph, v *graph.Value) error {
 	if !v.DType.IsFloat() {
 		return fault.New(fault.Mismatch, "value "+v.Name, "it is %s; only floating-point values have a gradient", v.DType)
 	}
-	need := needed(w.b.G, []*graph.Value{v})
-	for _, n := range w.b.G.Nodes {
-		if o, err := op.Of(w.b.G, n); err == nil && o.NoGrad != "" && reads(n, need) && !makes(n, need) && n.Op != "Shape" {
+	need := needed(g, []*graph.Value{v})
+	for _, n := range g.Nodes {
+		if o, err := op.Of(g, n); err == nil && o.NoGrad != "" && reads(n, need) && !makes(n, need) && n.Op != "Shape" {
 			return noGrad(n, o)
 		}
 	}
@@ -261,6 +264,9 @@ func (w *walk) unreached(v *graph.Value) error {
 // check compares the gradients with the values they belong to; a difference is a defect of a rule.
 func check(wrt, grads []*graph.Value) error {
 	for i, v := range wrt {
+		if grads[i] == nil {
+			continue
+		}
 		a, ok1 := v.Static()
 		b, ok2 := grads[i].Static()
 		if grads[i].DType != v.DType || ok1 && ok2 && !a.Equal(b) {

@@ -148,3 +148,17 @@ func toFloat16(x float64) uint16 {
 	f := uint16(math.RoundToEven(m * (1 << 11)))
 	return sign | (uint16(e+13)<<10 + f) // f carries into the exponent
 }
+
+// Scalar returns x as a scalar of dtype d, false if d is not numeric.
+func Scalar(d tensor.DType, x float64) (*tensor.Tensor, bool) {
+	if !numeric(d) {
+		return nil, false
+	}
+	t := tensor.New(d)
+	if d.IsFloat() {
+		setFloats(t, []float64{x})
+	} else {
+		setInts(t, []int64{int64(x)})
+	}
+	return t, true
+}

@@ -17,12 +17,7 @@ func fill(b *graph.Builder, like *graph.Value, x float64) *graph.Value {
 	if like != nil && like.DType != tensor.Undefined {
 		d = like.DType
 	}
-	t := tensor.New(d)
-	if d.IsFloat() {
-		setFloats(t, []float64{x})
-	} else {
-		setInts(t, []int64{int64(x)})
-	}
+	t, _ := Scalar(d, x)
 	return b.Init("const", t)
 }
 

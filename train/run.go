@@ -60,6 +60,7 @@ type Result struct {
 type loop struct {
 	spec  Spec
 	set   *data.Set
+	what  *model
 	cfg   Config
 	rows  []int
 	lab   []int64
@@ -111,7 +112,7 @@ func Run(ctx context.Context, spec Spec, set *data.Set, ledger *data.Ledger, cfg
 			cfg.Progress(p)
 		}
 	}
-	m, err := l.model()
+	m, err := l.what.export(l.session.StateOf)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,11 @@ func newLoop(spec Spec, set *data.Set, cfg Config) (*loop, error) {
 		return nil, fault.New(fault.Mismatch, "data "+set.Name, "the train role has %d rows, a batch needs %d", len(rows), spec.Batch).
 			WithHint("lower batch, or give the train role a larger share")
 	}
-	st, err := buildStep(spec, set)
+	m, err := newModel(spec, set)
+	if err != nil {
+		return nil, err
+	}
+	st, err := m.step()
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +151,7 @@ func newLoop(spec Spec, set *data.Set, cfg Config) (*loop, error) {
 		return nil, err
 	}
 	key := rng.New(spec.Seed).Named("train")
-	l := &loop{spec: spec, set: set, cfg: cfg, rows: rows, key: key, per: len(rows) / spec.Batch,
+	l := &loop{spec: m.spec, set: set, what: m, cfg: cfg, rows: rows, key: key, per: len(rows) / spec.Batch,
 		session: s, states: st.State, graph: st.Graph}
 	l.steps = l.per * spec.Epochs
 	l.lab = flip(set.Labels(), rows, len(set.Classes()), spec.Data.FlipLabels, rng.New(spec.Seed).Named("flip"))
@@ -237,7 +242,7 @@ func (l *loop) selectAccuracy() (*float64, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	m, err := l.model()
+	m, err := l.what.scorer(l.session.StateOf)
 	if err != nil {
 		return nil, err
 	}
@@ -259,8 +264,6 @@ func (l *loop) selectAccuracy() (*float64, error) {
 	acc := float64(right) / float64(len(rows))
 	return &acc, nil
 }
-
-func (l *loop) model() (*graph.Graph, error) { return export(l.spec, l.set, l.session.StateOf) }
 
 // checkpointPath is the one checkpoint of a run; it is replaced atomically.
 func (l *loop) checkpointPath() string { return filepath.Join(l.cfg.Dir, "checkpoint.onnx") }

@@ -6,6 +6,8 @@ package train
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 
@@ -30,14 +32,16 @@ type Spec struct {
 	CheckpointEvery int `yaml:"checkpoint_every" json:"checkpoint_every"`
 }
 
-// ModelSpec chooses a family and its sizes.
+// ModelSpec chooses a family and its sizes, or the file that is fine-tuned.
 type ModelSpec struct {
-	Family string `yaml:"family" json:"family"` // "vit" or "mlp"
+	Family string `yaml:"family" json:"family"` // "vit", "mlp" or "onnx"
 	Patch  int    `yaml:"patch" json:"patch,omitempty"`
 	Dim    int    `yaml:"dim" json:"dim"`
 	Depth  int    `yaml:"depth" json:"depth"`
 	Heads  int    `yaml:"heads" json:"heads,omitempty"`
 	Hidden int    `yaml:"hidden" json:"hidden,omitempty"`
+
+	ImportSpec `yaml:",inline"`
 }
 
 // DataSpec names the data set, its split and what is done to a batch.
@@ -75,7 +79,7 @@ type ScheduleSpec struct {
 func Default() Spec {
 	return Spec{
 		Version: 1, Name: "model",
-		Model:  ModelSpec{Family: "vit", Patch: 2, Dim: 64, Depth: 3, Heads: 4, Hidden: 128},
+		Model:  defaultModel("vit"),
 		Data:   DataSpec{Source: "builtin:digits", SplitSeed: 1},
 		Optim:  OptimSpec{LR: 2e-3, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.05, ClipNorm: 1, LabelSmoothing: 0.1},
 		Epochs: 60, Batch: 64, Seed: 1,
@@ -83,25 +87,58 @@ func Default() Spec {
 	}
 }
 
+// defaultModel has the defaults of a family: those of another are none of its settings.
+func defaultModel(family string) ModelSpec {
+	switch family {
+	case "mlp":
+		return ModelSpec{Family: family, Dim: 64, Depth: 3}
+	case "onnx":
+		return ModelSpec{Family: family, ImportSpec: ImportSpec{Head: "linear", Pool: "mean"}}
+	}
+	return ModelSpec{Family: "vit", Patch: 2, Dim: 64, Depth: 3, Heads: 4, Hidden: 128}
+}
+
+// Import sets the family "onnx" and its file, with the defaults of what was not said.
+func (m *ModelSpec) Import(from string) {
+	if m.Family != "onnx" {
+		*m = defaultModel("onnx")
+	}
+	m.From = from
+}
+
 // maxSpecBytes bounds a specification file.
 const maxSpecBytes = 1 << 20
 
 // Parse reads a specification. Unknown fields are errors that quote the line.
 func Parse(name string, b []byte) (Spec, error) {
+	s, err := decode(name, b, false)
+	if err != nil {
+		return s, err
+	}
+	return s, fault.At(name, s.Validate())
+}
+
+// ParseImport reads the specification of a fine-tuning whose file is said elsewhere: Model.Import and Validate come after.
+func ParseImport(name string, b []byte) (Spec, error) { return decode(name, b, true) }
+
+func decode(name string, b []byte, imports bool) (Spec, error) {
 	s := Default()
 	if len(b) > maxSpecBytes {
 		return s, fault.New(fault.Exhausted, name, "the specification has %d bytes, the limit is %d", len(b), maxSpecBytes)
 	}
-	var first struct{ Model struct{ Family string } }
-	if yaml.Unmarshal(b, &first) == nil && first.Model.Family == "mlp" { // what is wrong, the strict decoder says better
-		s.Model.Patch, s.Model.Heads, s.Model.Hidden = 0, 0, 0 // the defaults of the transformer are none of its settings
+	first := struct{ Model struct{ Family string } }{}
+	if imports {
+		first.Model.Family = "onnx"
+	}
+	if yaml.Unmarshal(b, &first) == nil { // what is wrong, the strict decoder says better
+		s.Model = defaultModel(first.Model.Family)
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	if err := dec.Decode(&s); err != nil {
 		return s, fault.New(fault.Malformed, name, "%s", yaml.FormatError(err, false, true)).
 			WithHint("the fields are: version, name, model, data, optimizer, schedule, epochs, batch, seed, checkpoint_every")
 	}
-	return s, fault.At(name, s.Validate())
+	return s, nil
 }
 
 // Validate checks ranges.
@@ -111,12 +148,17 @@ func (s Spec) Validate() error {
 		field string
 		want  string
 	}
+	imports := s.Model.Family == "onnx"
 	for _, r := range []rule{
 		{s.Version == 1, "version", "1"},
-		{s.Model.Family == "vit" || s.Model.Family == "mlp", "model.family", `"vit" or "mlp"`},
-		{between(s.Model.Dim, 1, 1<<14), "model.dim", "1 to 16384"},
-		{between(s.Model.Depth, 1, 1<<10), "model.depth", "1 to 1024"},
-		{s.Model.Family == "vit" || s.Model.Patch == 0 && s.Model.Heads == 0 && s.Model.Hidden == 0, "model.patch, heads, hidden", `absent: the family "mlp" has only dim and depth`},
+		{slices.Contains([]string{"vit", "mlp", "onnx"}, s.Model.Family), "model.family", `"vit", "mlp" or "onnx"`},
+		{imports || between(s.Model.Dim, 1, 1<<14), "model.dim", "1 to 16384"},
+		{imports || between(s.Model.Depth, 1, 1<<10), "model.depth", "1 to 1024"},
+		{!imports || s.Model.Dim == 0 && s.Model.Depth == 0, "model.dim, depth", `absent: the family "onnx" takes its sizes from the file`},
+		{s.Model.Family == "vit" || s.Model.Patch == 0 && s.Model.Heads == 0 && s.Model.Hidden == 0, "model.patch, heads, hidden", `absent: only the family "vit" has them`},
+		{imports == (s.Model.From != ""), "model.from", `the file of a model, for the family "onnx" and no other`},
+		{!imports || slices.Contains([]string{"linear", "logits", "probability"}, s.Model.Head), "model.head", `"linear", "logits" or "probability"`},
+		{!imports || slices.Contains([]string{"mean", "first"}, s.Model.Pool), "model.pool", `"mean" or "first"`},
 		{between(s.Epochs, 1, 1<<20), "epochs", "at least 1"},
 		{between(s.Batch, 1, 1<<16), "batch", "1 to 65536"},
 		{s.Seed < 1<<53, "seed", "below 2^53"},
@@ -143,6 +185,9 @@ func unit(v float64) bool        { return v >= 0 && v < 1 }
 // Digest names everything in the specification that the trained bits depend on.
 func (s Spec) Digest() (record.Digest, error) {
 	s.CheckpointEvery = 0
+	if s.Model.Digest != "" {
+		s.Model.From = "" // wherever it lies
+	}
 	return record.DigestOf(s)
 }
 
@@ -156,7 +201,10 @@ func (s Spec) schedule(steps int) optim.Schedule {
 
 // String names the model in a few words.
 func (m ModelSpec) String() string {
-	if m.Family == "vit" {
+	switch m.Family {
+	case "onnx":
+		return fmt.Sprintf("%s, fine-tuned with the head %q", filepath.Base(m.From), m.Head)
+	case "vit":
 		return fmt.Sprintf("vision transformer, %d blocks of %d channels, %d heads, patches of %dx%d", m.Depth, m.Dim, m.Heads, m.Patch, m.Patch)
 	}
 	return fmt.Sprintf("perceptron, %d hidden layers of %d channels", m.Depth, m.Dim)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -207,7 +208,7 @@ func TestParseKeepsWhatIsWritten(t *testing.T) {
 		"model: {heads: 0, dim: 8}\n":      {Family: "vit", Patch: 2, Dim: 8, Depth: 3, Heads: 0, Hidden: 128},
 		"model: {family: mlp, depth: 2}\n": {Family: "mlp", Dim: 64, Depth: 2},
 	} {
-		if s, err := Parse("spec.yaml", []byte(text)); err != nil || s.Model != want {
+		if s, err := Parse("spec.yaml", []byte(text)); err != nil || !reflect.DeepEqual(s.Model, want) {
 			t.Errorf("%q: %+v, %v", text, s.Model, err)
 		}
 	}

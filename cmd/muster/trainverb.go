@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,20 +44,24 @@ type trained struct {
 
 func trainVerb(a *app) *cobra.Command {
 	var t trainArgs
+	var fl trainFlags
 	cmd := &cobra.Command{
-		Use: "train SPEC", Short: "Train a model from a written specification", Args: cobra.ExactArgs(1),
+		Use: "train [SPEC]", Short: "Train a model from a written specification, or fine-tune an ONNX file", Args: cobra.MaximumNArgs(1),
 		Long: `Train builds the model that SPEC describes as an ONNX graph, appends loss, gradients
 and optimizer as graph rewrites, and runs the training step until the end. A run
 that was interrupted, even by kill -9, goes on from its last checkpoint when the same
-command is given again, and ends with the same bits.`,
+command is given again, and ends with the same bits.
+
+With --from FILE the model is that of an ONNX file: its parameters are fine-tuned on the rows
+of SPEC's data (or --data), by default below a new linear head. Other inputs get constants
+(masks 1, the rest 0, or model.feed of SPEC). With model.head logits or probability the file's own
+output is trained, and the result has the inputs and outputs of the file.`,
 		Example: `  muster train recipes/digits-vit.yaml -o digits.onnx
-  muster train recipes/german-credit-mlp.yaml -o credit.onnx --json`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := os.ReadFile(args[0])
-			if err != nil {
-				return fault.New(fault.NotFound, args[0], "%w", err).WithHint("recipes/ holds examples")
-			}
-			if t.Spec, err = train.Parse(args[0], b); err != nil {
+  muster train recipes/german-credit-mlp.yaml -o credit.onnx --json
+  muster train --from resnet50.onnx --data builtin:digits -o tuned.onnx
+  muster train --from minilm.onnx finetune.yaml -o tuned.onnx`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if t.Spec, err = fl.spec(args); err != nil {
 				return err
 			}
 			if t.Output == "" {
@@ -73,11 +78,67 @@ command is given again, and ends with the same bits.`,
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&fl.From, "from", "", "fine-tune this ONNX file")
+	f.StringVar(&fl.Data, "data", "", "data to train on, in place of SPEC's")
+	f.StringVar(&fl.Target, "target", "", "label column of --data")
+	f.IntVar(&fl.Epochs, "epochs", 0, "passes over the data, in place of SPEC's")
+	f.IntVar(&fl.Batch, "batch", 0, "rows of a step, in place of SPEC's")
+	f.Float64Var(&fl.LR, "lr", 0, "peak learning rate, in place of SPEC's")
 	f.StringVarP(&t.Output, "output", "o", "", "model file (default: NAME.onnx)")
 	f.StringVar(&t.Dir, "dir", "", "folder of the checkpoint (default: OUTPUT.run)")
 	f.BoolVar(&t.Fresh, "fresh", false, "start anew instead of resuming")
 	f.IntVar(&t.StopAt, "stop-at", 0, "stop after this step with a checkpoint")
 	return cmd
+}
+
+// trainFlags are settings that take the place of a specification's.
+type trainFlags struct {
+	From, Data, Target string
+	Epochs, Batch      int
+	LR                 float64
+}
+
+// tuneLR is the learning rate of a fine-tuning that does not say one.
+const tuneLR = 1e-4
+
+// spec reads the specification and puts what the flags say in its place.
+func (f trainFlags) spec(args []string) (train.Spec, error) {
+	s := train.Default()
+	switch {
+	case len(args) == 1:
+		b, err := os.ReadFile(args[0])
+		if err != nil {
+			return s, fault.New(fault.NotFound, args[0], "%w", err).WithHint("recipes/ holds examples")
+		}
+		read := train.Parse
+		if f.From != "" {
+			read = train.ParseImport
+		}
+		if s, err = read(args[0], b); err != nil {
+			return s, err
+		}
+	case f.From == "" || f.Data == "":
+		return s, fault.New(fault.Malformed, "train", "there is nothing to train").WithHint("give a SPEC, or --from FILE and --data DATA")
+	default:
+		s.Epochs, s.Optim.LR, s.Optim.LabelSmoothing = 3, tuneLR, 0
+		s.Name = strings.TrimSuffix(filepath.Base(f.From), ".onnx") + "-tuned"
+	}
+	if f.From != "" {
+		s.Model.Import(f.From)
+	}
+	if f.Data != "" {
+		s.Data.Source, s.Data.Target = f.Data, f.Target
+	}
+	if f.Epochs > 0 {
+		s.Epochs = f.Epochs
+	}
+	if f.Batch > 0 {
+		s.Batch = f.Batch
+	}
+	if f.LR > 0 {
+		s.Optim.LR = f.LR
+	}
+	return s, s.Validate()
 }
 
 func (r *trained) text(p *printer, spec train.Spec) {
