@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"muster/fault"
 	"muster/graph"
 	"muster/tensor"
@@ -149,6 +151,35 @@ func fold(o *Op, n *graph.Node) {
 	}
 }
 
+// inferComposites infers every shape and writes operators that are defined by their body alone as that body.
+func inferComposites(g *graph.Graph) error {
+	for depth := 0; ; depth++ {
+		if err := Infer(g); err != nil {
+			return err
+		}
+		again := false
+		for _, n := range slices.Clone(g.Nodes) {
+			o, err := Of(g, n)
+			if err != nil {
+				return err
+			}
+			if o.Ref != nil || o.Prepare != nil {
+				continue
+			}
+			if depth > maxDepth || len(g.Nodes) > maxNodes {
+				return fault.New(fault.Exhausted, n.Place(), "bodies are nested too deep")
+			}
+			if err := Inline(g, n); err != nil {
+				return err
+			}
+			again = true
+		}
+		if !again {
+			return nil
+		}
+	}
+}
+
 // Bind returns a copy of g in which the named dimensions of the inputs have the
 // given sizes, with every shape inferred. Unknown rank or an unbound name is an error.
 func Bind(g *graph.Graph, dims map[string]int) (*graph.Graph, map[*graph.Value]*graph.Value, error) {
@@ -176,7 +207,7 @@ func Bind(g *graph.Graph, dims map[string]int) (*graph.Graph, map[*graph.Value]*
 			}
 		}
 	}
-	if err := Infer(c); err != nil {
+	if err := inferComposites(c); err != nil {
 		return nil, nil, err
 	}
 	for _, n := range c.Nodes {

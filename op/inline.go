@@ -130,6 +130,9 @@ func (l *inliner) splice(n *graph.Node, body func() ([]*graph.Value, error)) err
 	}
 	defer func() { l.b.Prefix = old }()
 	outs, err := body()
+	if err == nil && outs == nil {
+		err = fault.New(fault.Unsupported, n.Place(), "%s can be written as other operators only where more of its sizes is known", n.FullOp())
+	}
 	if err == nil && len(outs) < len(n.Outputs) {
 		err = fault.New(fault.Malformed, n.Place(), "%d outputs, the body makes %d", len(n.Outputs), len(outs))
 	}

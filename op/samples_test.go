@@ -20,6 +20,7 @@ func samples() []sample {
 	quantized(add)
 	private(add)
 	mathOps(add)
+	attention(add)
 	return s
 }
 

@@ -12,6 +12,9 @@ var table = []Op{
 	opAsinh,
 	opAtan,
 	opAtanh,
+	opAttention23,
+	opAttention24,
+	opAttention25,
 	opBitCast,
 	opBitShift,
 	opBitwiseAnd,
@@ -134,6 +137,8 @@ var table = []Op{
 
 	// domain muster
 	opAdamW,
+	opMusterAttention,
+	opAttentionGrad,
 	opGatherGrad,
 	opGeluGrad,
 	opLayerNormalizationGrad,

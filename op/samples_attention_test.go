@@ -1,0 +1,66 @@
+package op_test
+
+import (
+	"muster/graph"
+	"muster/tensor"
+)
+
+// maskOf is a mask of bools in which every row has a true entry.
+func maskOf(shape ...int) arg {
+	m := bb(shape...)
+	for i := 0; i < len(m.t.Data); i += shape[len(shape)-1] {
+		m.t.Data[i] = 1
+	}
+	return m
+}
+
+// attention has the forms of Attention and its private operators.
+func attention(add func(...sample)) {
+	h := func(q, k int64) []graph.Attr { return attrs(graph.Int("q_num_heads", q), graph.Int("kv_num_heads", k)) }
+	one := func(opset, out int, a []graph.Attr, in ...arg) {
+		add(sample{op: "Attention", opset: opset, in: in, out: out, attrs: a, tol: 1e-5, noSym: true})
+	}
+	causal, capped := graph.Int("is_causal", 1), graph.Float("softcap", 1.5)
+	for _, opset := range []int{23, 24, 25} {
+		one(opset, 1, h(3, 3), ff(2, 5, 24), ff(2, 6, 24), ff(2, 6, 18))
+	}
+	one(23, 1, nil, ff(2, 3, 5, 8), ff(2, 3, 6, 8), ff(2, 3, 6, 10), ff(5, 6))
+	one(23, 1, attrs(causal, graph.Float("scale", 0.3)), ff(2, 4, 7, 8), ff(2, 2, 7, 8), ff(2, 2, 7, 8))
+	one(23, 1, nil, ff(2, 3, 5, 8), ff(2, 3, 6, 8), ff(2, 3, 6, 8), maskOf(2, 1, 5, 6))
+	one(23, 3, append(h(4, 2), causal), ff(2, 3, 32), ff(2, 3, 16), ff(2, 3, 12), ff(2, 1, 3, 7), ff(2, 2, 4, 8), ff(2, 2, 4, 6))
+	one(23, 4, append(h(4, 2), capped, graph.Int("qk_matmul_output_mode", 1)), ff(2, 3, 32), ff(2, 3, 16), ff(2, 3, 12), ff(2, 1, 3, 7), ff(2, 2, 4, 8), ff(2, 2, 4, 6))
+	for mode := range int64(4) {
+		one(23, 4, attrs(graph.Int("qk_matmul_output_mode", mode)), ff(2, 2, 3, 4), ff(2, 2, 5, 4), ff(2, 2, 5, 4), ff(3, 5))
+	}
+	lens := arg{t: tensor.OfInt64([]int64{4, 6}, 2)}
+	one(24, 1, attrs(causal), ff(2, 2, 3, 8), ff(2, 2, 6, 8), ff(2, 2, 6, 8), ff(2, 1, 3, 6), none, none, lens)
+	one(24, 1, nil, ff(2, 2, 3, 8), ff(2, 2, 8, 8), ff(2, 2, 8, 8), ff(3, 6), none, none, lens)
+	one(25, 1, attrs(graph.Int("left_window_size", 2), graph.Int("right_window_size", 1)), ff(1, 2, 9, 4), ff(1, 2, 9, 4), ff(1, 2, 9, 4))
+	one(25, 1, attrs(graph.Int("left_window_size", 3), causal), ff(1, 2, 9, 4), ff(1, 2, 9, 4), ff(1, 2, 9, 4))
+	one(23, 1, nil, as(ff(1, 2, 3, 4), tensor.Float16), as(ff(1, 2, 3, 4), tensor.Float16), as(ff(1, 2, 3, 4), tensor.Float16))
+
+	m := func(out int, a []graph.Attr, in ...arg) {
+		add(sample{domain: graph.Domain, op: "Attention", in: in, out: out, attrs: a, tol: 1e-5, noSym: true})
+	}
+	f := func(q, k int64, layout string, more ...graph.Attr) []graph.Attr {
+		return append(attrs(graph.Int("heads", q), graph.Int("kv_heads", k), graph.Str("layout", layout), graph.Float("scale", 0.3)), more...)
+	}
+	grad := func(a []graph.Attr, y []int, lse arg, in ...arg) {
+		full := append(at(ff(y...), in[0], in[1], in[2], ff(y...), lse), in[3:]...)
+		add(sample{domain: graph.Domain, op: "AttentionGrad", in: full, out: 3, attrs: a, tol: 2e-5, noSym: true})
+	}
+	for _, c := range []int64{0, 1, 2} {
+		cc := graph.Int("causal", c)
+		m(2, f(3, 3, "3333", cc), ff(2, 5, 24), ff(2, 6, 24), ff(2, 6, 18))
+		m(1, f(4, 2, "4444", cc), ff(2, 4, 6, 8), ff(2, 2, 9, 8), ff(2, 2, 9, 6), ff(2, 1, 6, 9))
+		m(2, f(4, 2, "4433", cc), ff(2, 4, 70, 8), ff(2, 2, 70, 8), ff(2, 70, 32), ff(1, 70))
+		grad(f(3, 3, "3333", cc), []int{2, 5, 18}, fu(1, 2, 2, 3, 5), ff(2, 5, 24), ff(2, 6, 24), ff(2, 6, 18))
+		grad(f(4, 2, "4433", cc), []int{2, 70, 64}, fu(4, 5, 2, 4, 70), ff(2, 4, 70, 8), ff(2, 2, 70, 8), ff(2, 70, 32), ff(1, 70))
+	}
+	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 1, 8), ff(1, 1, 8), ff(1, 1, 8))
+	m(2, f(2, 1, "3333"), ff(1, 150, 64), ff(1, 600, 32), ff(1, 600, 32))
+	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
+	m(2, f(2, 1, "4444"), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
+	grad(f(2, 1, "4444"), []int{1, 2, 3, 4}, fu(1, 2, 1, 2, 3), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
+	grad(f(2, 2, "3333", graph.Int("causal", 1)), []int{1, 600, 64}, fu(5, 6, 1, 2, 600), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
+}
