@@ -23,6 +23,11 @@ func (b *Builder) ReduceSum(x *Value, keep int64, axes ...int64) *Value {
 	return b.axes("ReduceSum", 13, x, axes, Int("keepdims", keep))
 }
 
+// ReduceMax is the largest element over axes; keep 1 keeps them with a size of 1.
+func (b *Builder) ReduceMax(x *Value, keep int64, axes ...int64) *Value {
+	return b.axes("ReduceMax", 18, x, axes, Int("keepdims", keep))
+}
+
 // ReduceMean appends the mean over axes; keep 1 leaves them with size 1.
 func (b *Builder) ReduceMean(x *Value, keep int64, axes ...int64) *Value {
 	return b.axes("ReduceMean", 18, x, axes, Int("keepdims", keep))

@@ -123,7 +123,7 @@ func addMask(b *graph.Builder, s, mask *graph.Value) *graph.Value {
 func softmaxBody(b *graph.Builder, s *graph.Value) (p, lse *graph.Value) {
 	low := fill(b, s, lowestOf(s))
 	s = like(b.Op("Max", s, low), s)
-	top := axesForm(b, "ReduceMax", 18, s, []int64{-1}, graph.Int("keepdims", 1))
+	top := b.ReduceMax(s, 1, -1)
 	p = b.OpA("Softmax", []graph.Attr{graph.Int("axis", -1)}, s)
 	p = b.Op("Where", b.Op("Greater", top, low), p, fill(b, s, 0))
 	sum := reduceSum(b, b.Op("Exp", b.Op("Sub", s, top)), 0, -1)
