@@ -21,6 +21,7 @@ func samples() []sample {
 	private(add)
 	mathOps(add)
 	attention(add)
+	indexing(add)
 	return s
 }
 

@@ -1,0 +1,218 @@
+package op
+
+import (
+	"muster/tensor"
+)
+
+// axisMap copies elements to a tensor of shape `out` from one of shape `in` by one list per axis: output
+// index i reads input index list[i], or the fill value where that is -1. A nil list is the identity.
+// Pad, CenterCropPad, Tile and nearest Resize are of this kind.
+type axisMap struct {
+	out, in tensor.Shape
+	list    [][]int
+}
+
+func newAxisMap(in tensor.Shape) axisMap {
+	return axisMap{out: in.Clone(), in: in, list: make([][]int, len(in))}
+}
+
+// maxAxis bounds an axis that has a list.
+const maxAxis = 1 << 28
+
+// set gives axis a a list; a list that is the identity is dropped.
+func (m *axisMap) set(a int, list []int) {
+	same := len(list) == m.in[a]
+	for i := 0; same && i < len(list); i++ {
+		same = list[i] == i
+	}
+	m.out[a] = len(list)
+	m.list[a] = list
+	if same {
+		m.list[a] = nil
+	}
+}
+
+// copyRef is the meaning: fill holds one element, nil is zero.
+func (m *axisMap) copyRef(out, in *tensor.Tensor, fill []byte) {
+	size := out.DType.Bits() / 8
+	own := m.in.Strides()
+	at := make([]int, len(m.out))
+	for i, n := 0, m.out.Elems(); i < n; i++ {
+		from, ok := 0, true
+		for a, k := range at {
+			if m.list[a] != nil {
+				k = m.list[a][k]
+			}
+			ok = ok && k >= 0
+			from += k * own[a]
+		}
+		if ok {
+			copy(out.Data[i*size:(i+1)*size], in.Data[from*size:])
+		} else if fill != nil {
+			copy(out.Data[i*size:(i+1)*size], fill)
+		}
+		for a := len(at) - 1; a >= 0; a-- {
+			if at[a]++; at[a] < m.out[a] {
+				break
+			}
+			at[a] = 0
+		}
+	}
+}
+
+// run is a stretch of the last mapped axis that is consecutive in the source; from -1 is fill.
+type stretch struct{ to, from, n int }
+
+// mapPlan is an axisMap made ready: rows of the last mapped axis in blocks of the axes behind it.
+type mapPlan struct {
+	size, block int // bytes of an element and of one index of the last mapped axis
+	lead        []mapAxis
+	rows        int
+	inRow       int // bytes
+	outRow      int
+	runs        []stretch
+	list        []int32 // source indices of the last axis where stretches are short, nil otherwise
+}
+
+type mapAxis struct {
+	n, stride int // stride in rows of the source
+	list      []int
+}
+
+// plan merges identity axes and finds the stretches of the last mapped axis.
+func (m *axisMap) plan(size int) mapPlan {
+	last := len(m.out) - 1
+	for last > 0 && m.list[last] == nil {
+		last--
+	}
+	p := mapPlan{size: size, block: size, rows: 1}
+	if len(m.out) == 0 {
+		p.runs, p.inRow, p.outRow = []stretch{{0, 0, 1}}, size, size
+		return p
+	}
+	p.block *= m.in[last+1:].Elems()
+	p.inRow, p.outRow = p.block*m.in[last], p.block*m.out[last]
+	st := m.in[:last].Strides()
+	for a := 0; a < last; a++ {
+		p.lead = append(p.lead, mapAxis{m.out[a], st[a], m.list[a]})
+		p.rows *= m.out[a]
+	}
+	p.runs = stretches(m.list[last], m.out[last])
+	if p.block == size && len(p.runs)*4 > m.out[last] && m.out[last] >= 4 {
+		for _, i := range m.list[last] {
+			p.list = append(p.list, int32(i))
+		}
+	}
+	return p
+}
+
+func stretches(list []int, n int) (r []stretch) {
+	if list == nil {
+		return []stretch{{0, 0, n}}
+	}
+	for i, from := range list {
+		if k := len(r) - 1; k >= 0 && (from < 0 && r[k].from < 0 || from >= 0 && r[k].from >= 0 && r[k].from+r[k].n == from) {
+			r[k].n++
+			continue
+		}
+		r = append(r, stretch{i, from, 1})
+	}
+	return r
+}
+
+// source is the source row of output row r, -1 if it is fill.
+func (p *mapPlan) source(r int) int {
+	row := 0
+	for a := len(p.lead) - 1; a >= 0; a-- {
+		x := &p.lead[a]
+		k := r % x.n
+		r /= x.n
+		if x.list != nil {
+			if k = x.list[k]; k < 0 {
+				return -1
+			}
+		}
+		row += k * x.stride
+	}
+	return row
+}
+
+// kernel copies input i to output 0. fill returns the bytes of one element, or nil for zero.
+func (p mapPlan) kernel(i int, fill func(in []*tensor.Tensor) []byte) Kernel {
+	per := max(1, 4*chunk/max(1, p.outRow))
+	tasks := (p.rows + per - 1) / per
+	if p.outRow == 0 {
+		tasks = 0
+	}
+	return Kernel{Run: split(tasks, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		f := fill(in)
+		before := -2
+		for r := task * per; r < min(p.rows, (task+1)*per); r++ {
+			dst, from := out[0].Data[r*p.outRow:(r+1)*p.outRow], p.source(r)
+			switch {
+			case from < 0:
+				fillBytes(dst, f)
+			case from == before:
+				copy(dst, out[0].Data[(r-1)*p.outRow:r*p.outRow])
+			default:
+				p.row(dst, in[i].Data[from*p.inRow:(from+1)*p.inRow], f)
+			}
+			before = from
+		}
+	})}
+}
+
+// row writes one row of the last mapped axis.
+func (p *mapPlan) row(dst, src, fill []byte) {
+	if p.list != nil {
+		switch p.size {
+		case 4:
+			takeWords(words[uint32](dst), words[uint32](src), p.list, firstWord[uint32](fill))
+		case 8:
+			takeWords(words[uint64](dst), words[uint64](src), p.list, firstWord[uint64](fill))
+		case 2:
+			takeWords(words[uint16](dst), words[uint16](src), p.list, firstWord[uint16](fill))
+		default:
+			takeWords(dst, src, p.list, firstWord[uint8](fill))
+		}
+		return
+	}
+	for _, s := range p.runs {
+		d := dst[s.to*p.block : (s.to+s.n)*p.block]
+		if s.from < 0 {
+			fillBytes(d, fill)
+		} else {
+			copy(d, src[s.from*p.block:])
+		}
+	}
+}
+
+func firstWord[T word](b []byte) (z T) {
+	if b != nil {
+		return words[T](b)[0]
+	}
+	return z
+}
+
+func takeWords[T word](d, s []T, list []int32, fill T) {
+	for i, j := range list {
+		if j < 0 {
+			d[i] = fill
+		} else {
+			d[i] = s[j]
+		}
+	}
+}
+
+// fillBytes repeats v over d; nil is zero.
+func fillBytes(d, v []byte) {
+	if v == nil {
+		clear(d)
+		return
+	}
+	for n := copy(d, v); n > 0 && n < len(d); n *= 2 {
+		copy(d[n:], d[:n])
+	}
+}
+
+func noFill([]*tensor.Tensor) []byte { return nil }

@@ -1,0 +1,108 @@
+package op_test
+
+import (
+	"math"
+
+	"muster/graph"
+	"muster/tensor"
+)
+
+// iv are fed int64 values, fi feeds what ci would make a constant.
+func iv(v []int64, shape ...int) arg { return arg{t: tensor.OfInt64(v, shape...)} }
+
+func fed(a arg) arg { a.konst = false; return a }
+
+// perms fills every lane along axis 1 of [P, K, Q] with different indices below n.
+func perms(P, K, Q, n int) arg {
+	t := tensor.New(tensor.Int64, P, K, Q)
+	for p := 0; p < P; p++ {
+		for q := 0; q < Q; q++ {
+			for k, v := range rnd.Perm(n)[:K] {
+				t.Int64s()[(p*K+k)*Q+q] = int64(v) - int64(n*(k%2))
+			}
+		}
+	}
+	return arg{t: t}
+}
+
+var scatterings = []string{"none", "add", "mul", "max", "min"}
+
+func indexing(add func(...sample)) {
+	ax := func(v int64) []graph.Attr { return attrs(graph.Int("axis", v)) }
+	for _, d := range []string{"", graph.Domain} {
+		add(sample{domain: d, op: "GatherElements", in: at(ff(3, 5, 4), ix(-5, 5, 3, 7, 4)), attrs: ax(1)}, sample{domain: d, op: "GatherElements", in: at(ff(6), as(ix(-6, 6, 9), tensor.Int32))},
+			sample{domain: d, op: "GatherElements", in: at(ff(4, 6), ix(0, 4, 2, 3)), noSym: true}, sample{domain: d, op: "GatherElements", in: at(ix(0, 99, 4, 60), ix(0, 60, 4, 50)), attrs: ax(-1)},
+			sample{domain: d, op: "GatherElements", in: at(as(ix(0, 99, 5, 6), tensor.Int16), ix(0, 6, 5, 2)), attrs: ax(1)}, sample{domain: d, op: "GatherElements", in: at(ff(0, 3), ix(0, 1, 0, 3))},
+			sample{domain: d, op: "GatherElements", in: at(ff(70, 300), ix(0, 70, 60, 300))},
+			sample{domain: d, op: "GatherND", in: at(ff(3, 4, 5), iv([]int64{0, 1, -1, -4, 2, 3, 0, 1}, 4, 2)), noSym: true}, sample{domain: d, op: "GatherND", in: at(ff(3, 4, 5), ix(-3, 3, 2, 2, 1))},
+			sample{domain: d, op: "GatherND", in: at(ff(3, 4, 5), ix(-3, 3, 6, 3)), noSym: true}, sample{domain: d, op: "GatherND", in: at(ff(2, 3, 4, 5), ix(-4, 4, 2, 3, 6, 1)), attrs: attrs(graph.Int("batch_dims", 2))},
+			sample{domain: d, op: "GatherND", in: at(ff(2, 4, 5), as(ix(-4, 4, 2, 2), tensor.Int32)), attrs: attrs(graph.Int("batch_dims", 1)), noSym: true}, sample{domain: d, op: "GatherND", in: at(ff(0, 4), ix(0, 1, 0, 1))})
+	}
+	scatters(add)
+	pads(add)
+	add(sample{op: "NonZero", in: at(konst(ix(0, 2, 3, 4, 5)))}, sample{op: "NonZero", in: at(konst(bb(7)))}, sample{op: "NonZero", in: at(konst(fx([]float32{3})))}, sample{op: "NonZero", in: at(konst(as(ix(0, 2, 3, 5), tensor.Float16)))},
+		sample{op: "NonZero", in: at(konst(fx([]float32{0, float32(math.NaN()), float32(math.Copysign(0, -1)), 2}, 2, 2)))})
+	cond := func(v ...bool) arg { return konst(arg{t: tensor.OfBool(v, len(v))}) }
+	add(sample{op: "Compress", in: at(ff(3, 4), cond(true, false, true)), attrs: ax(0)}, sample{op: "Compress", in: at(ff(3, 4), cond(false, true, true)), attrs: ax(-1)}, sample{op: "Compress", in: at(ff(3, 4), cond(false, true, false, false, true)), noSym: true},
+		sample{op: "Compress", in: at(ix(0, 9, 3, 4), cond(false)), attrs: ax(1)})
+	add(sample{op: "Unique", in: at(konst(fx([]float32{2, 1, 1, 3, 4, 3}, 6))), out: 4}, sample{op: "Unique", in: at(konst(fx([]float32{2, 1, 1, 3, 4, 3}, 2, 3))), attrs: attrs(graph.Int("sorted", 0)), out: 4},
+		sample{op: "Unique", in: at(konst(iv([]int64{1, 0, 0, 1, 0, 0, 2, 3, 4}, 3, 3))), attrs: ax(0), out: 4}, sample{op: "Unique", in: at(konst(iv([]int64{1, 1, 0, 2, 2, 1}, 2, 3))), attrs: attrs(graph.Int("axis", 1), graph.Int("sorted", 0)), out: 3})
+	for _, largest := range []int64{0, 1} {
+		l := graph.Int("largest", largest)
+		add(sample{op: "TopK", in: at(fd(3, 7), ci(3)), attrs: attrs(l), out: 2}, sample{op: "TopK", in: at(fd(3, 7, 4), ci(2)), attrs: attrs(l, graph.Int("axis", 1)), out: 2}, sample{op: "TopK", in: at(ff(4, 3000), ci(50)), attrs: attrs(l), out: 2},
+			sample{op: "TopK", in: at(fx([]float32{1, 2, 2, float32(math.NaN()), 2, 1, 0, float32(math.Copysign(0, -1)), 0, float32(math.NaN())}, 2, 5), ci(5)), attrs: attrs(l), out: 2},
+			sample{op: "TopK", in: at(ix(-5, 5, 3, 7), ci(7)), attrs: attrs(l, graph.Int("axis", 0), graph.Int("sorted", 0))[:1], out: 2}, sample{op: "TopK", in: at(fd(3, 7), ci(0)), attrs: attrs(l), out: 2})
+	}
+	add(sample{op: "TopK", opset: 10, in: at(fd(3, 7), ci(3)), out: 2}, sample{op: "TopK", opset: 9, in: at(fd(3, 7)), attrs: attrs(graph.Int("k", 2), graph.Int("axis", 0)), out: 2})
+	seq := func(b int64) []graph.Attr { return attrs(graph.Int("batch_axis", b), graph.Int("time_axis", 1-b)) }
+	add(sample{op: "ReverseSequence", in: at(ff(5, 3, 4), ix(0, 6, 3)), attrs: seq(1)}, sample{op: "ReverseSequence", in: at(ff(3, 5), ix(0, 6, 3)), attrs: seq(0)}, sample{op: "ReverseSequence", in: at(ix(0, 9, 5, 3), ix(0, 6, 3))})
+	for _, mode := range []string{"DCR", "CRD"} {
+		a := attrs(graph.Int("blocksize", 2), graph.Str("mode", mode))
+		add(sample{op: "DepthToSpace", in: at(ff(2, 12, 3, 5)), attrs: a}, sample{op: "DepthToSpace", in: at(as(ix(0, 9, 1, 8, 2, 2), tensor.Uint8)), attrs: a})
+	}
+	add(sample{op: "SpaceToDepth", in: at(ff(2, 3, 4, 6)), attrs: attrs(graph.Int("blocksize", 2)), noSym: true}, sample{op: "SpaceToDepth", in: at(ff(1, 2, 9, 3)), attrs: attrs(graph.Int("blocksize", 3)), noSym: true})
+}
+
+func scatters(add func(...sample)) {
+	for _, d := range []string{"", graph.Domain} {
+		for _, how := range scatterings {
+			r := graph.Str("reduction", how)
+			idx, many, tup := perms(3, 3, 4, 5), ix(-5, 5, 3, 7, 4), iv([]int64{0, -1, 2}, 3, 1)
+			if how == "none" {
+				many, tup = perms(3, 5, 4, 5), iv([]int64{1, 0, -2}, 3, 1)
+			}
+			add(sample{domain: d, op: "ScatterElements", in: at(fd(3, 5, 4), idx, ff(3, 3, 4)), attrs: attrs(r, graph.Int("axis", 1)), tol: 1e-5},
+				sample{domain: d, op: "ScatterElements", in: at(ff(3, 5, 4), many, ff(many.t.Shape...)), attrs: attrs(r, graph.Int("axis", -2)), tol: 1e-5},
+				sample{domain: d, op: "ScatterElements", in: at(ff(4, 6), iv([]int64{3, 0, 1}, 1, 3), ff(1, 3)), attrs: attrs(r), tol: 1e-5, noSym: true},
+				sample{domain: d, op: "ScatterElements", in: at(ix(1, 9, 4, 6), iv([]int64{3, 0, 1, 2, 2, 1, -2, -3, -4, 0, 3, 3}, 2, 6), ix(1, 9, 2, 6)), attrs: attrs(r)},
+				sample{domain: d, op: "ScatterElements", in: at(as(ix(1, 9, 4), tensor.Uint64), iv([]int64{3, 0}, 2), as(ix(1, 9, 2), tensor.Uint64)), attrs: attrs(r)},
+				sample{domain: d, op: "ScatterND", in: at(ff(4, 3, 2), tup, ff(3, 3, 2)), attrs: attrs(r), tol: 1e-5}, sample{domain: d, op: "ScatterND", in: at(ff(4, 3), iv([]int64{0, 1, -1, -1}, 2, 2), ff(2)), attrs: attrs(r)},
+				sample{domain: d, op: "ScatterND", in: at(ff(9, 2500), iv([]int64{0, 5, 8, 2, 7}, 5, 1), ff(5, 2500)), attrs: attrs(r)},
+				sample{domain: d, op: "ScatterND", in: at(as(ix(1, 9, 4, 3), tensor.Float16), iv([]int64{1, 2, 3}, 3, 1), as(ix(1, 9, 3, 3), tensor.Float16)), attrs: attrs(r)})
+		}
+		add(sample{domain: d, op: "ScatterElements", in: at(ff(3, 4), ix(0, 3, 2, 4), fx([]float32{0, 0, 2, 3, 0, 4, 0, 5}, 2, 4)), attrs: attrs(graph.Str("reduction", "mul"))})
+	}
+	add(sample{op: "Scatter", opset: 10, in: at(ff(3, 5), perms(1, 3, 1, 5).flat(1, 3), ff(1, 3)), attrs: attrs(graph.Int("axis", 1)), noSym: true})
+	add(sample{op: "Scatter", opset: 10, in: at(raw(tensor.Bool, 5), iv([]int64{4, 0}, 2), raw(tensor.Bool, 2))})
+}
+
+// flat gives an input another shape.
+func (a arg) flat(shape ...int) arg {
+	t := *a.t
+	t.Shape = shape
+	return arg{&t, a.konst}
+}
+
+func pads(add func(...sample)) {
+	one := konst(fx([]float32{1.5}))
+	for _, mode := range []string{"constant", "reflect", "edge", "wrap"} {
+		m := attrs(graph.Str("mode", mode))
+		add(sample{op: "Pad", in: at(ff(3, 4), ci(1, 2, 0, 2)), attrs: m, noSym: true}, sample{op: "Pad", in: at(ff(2, 3, 4, 5), ci(0, 0, 2, 1, 0, 0, 1, 3)), attrs: m, noSym: true}, sample{op: "Pad", in: at(ff(5, 6), ci(-1, 2, 0, -3)), attrs: m, noSym: true},
+			sample{op: "Pad", in: at(ff(2, 3, 4), ci(2, 1), none, ci(-1)), attrs: m, noSym: true}, sample{op: "Pad", in: at(as(ix(0, 9, 3, 3), tensor.Uint8), ci(1, 1, 1, 1)), attrs: m, noSym: true},
+			sample{op: "Pad", in: at(ix(0, 9, 7), ci(3, 2)), attrs: m, noSym: true}, sample{op: "Pad", in: at(ff(70, 300), ci(1, 1, 0, 1)), attrs: m, noSym: true})
+		add(sample{op: "Pad", opset: 10, in: at(ff(3, 4)), attrs: attrs(graph.Str("mode", mode), graph.Ints("pads", 1, 0, 2, 1)), noSym: true})
+	}
+	add(sample{op: "Pad", in: at(ff(3, 4), ci(1, -2, 0, 2), one), noSym: true}, sample{op: "Pad", in: at(ff(3, 4), ci(1, -2, 0, 2), fx([]float32{2})), noSym: true}, sample{op: "Pad", in: at(ff(3, 0), ci(0, 2, 0, 2), one), noSym: true}, sample{op: "Pad", in: at(ff(), konst(arg{t: tensor.New(tensor.Int64, 0)}), one)},
+		sample{op: "Pad", opset: 10, in: at(ff(3, 4)), attrs: attrs(graph.Ints("pads", 1, 0, 0, 2), graph.Float("value", 0.5)), noSym: true}, sample{op: "Pad", in: at(ff(1, 1), ci(2, 2, 2, 2)), attrs: attrs(graph.Str("mode", "reflect")), noSym: true})
+	add(sample{op: "CenterCropPad", in: at(ff(20, 10, 3), ci(10, 9, 3)), noSym: true}, sample{op: "CenterCropPad", in: at(ff(5, 7), ci(8, 4)), noSym: true}, sample{op: "CenterCropPad", in: at(ff(5, 7, 2), ci(10, 5)), attrs: attrs(graph.Ints("axes", -2, 0)), noSym: true})
+}
