@@ -119,10 +119,7 @@ func runs(t *testing.T, rounds, n int, pw, pb float64, every bool, look func(Pai
 
 // False rollback: 1,000 healthy canaries of 10,000 pairs, 3 % + 3 % discordant, a look after every pair.
 func TestFalseRollback(t *testing.T) {
-	rounds := 1000
-	if testing.Short() {
-		rounds = 200
-	}
+	const rounds = 1000
 	stopped, _ := runs(t, rounds, 10000, .03, .03, false, func(e PairE) bool { return e.Stop(0.05) })
 	iv := ClopperPearson(stopped, rounds, 0.95)
 	t.Logf("false rollbacks: %d of %d = %.2f%% [%.2f, %.2f]", stopped, rounds, 100*float64(stopped)/float64(rounds), 100*iv.Low, 100*iv.High)

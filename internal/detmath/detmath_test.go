@@ -110,7 +110,7 @@ func TestBits(t *testing.T) {
 		x = x*6364136223846793005 + 1442695040888963407
 		u := float64(x>>12+1) / (1 << 52) // in (0, 1], exact
 		put(Log(u * 1000))
-		put(Exp(u*100 - 50))
+		put(Exp(float64(u*100) - 50))
 		put(Expm1(u - 0.5))
 		put(Log1p(u))
 		put(Lgamma(u * 100))
