@@ -18,6 +18,9 @@ type tile struct {
 	mask       uint64
 	mode       int
 	bias       unsafe.Pointer
+	count      int // tiles below each other, and from one to the next:
+	adown      int
+	cdown      int
 }
 
 // zeros is what a tile points at where it has nothing to read.
@@ -48,12 +51,28 @@ func gemmRows(tier cpu.Tier, m, k int, a []float32, arow, acol int, b operand, c
 	}
 }
 
-// gemmRows512 goes down the rows in tiles of equal height, at most 14.
+// tall is the number of rows of a tile if m rows are split evenly into as few tiles of at most top rows as possible.
+func tall(m, top int) int { return ceilDiv(m, ceilDiv(m, top)) }
+
+// rows prepares tiles of h rows, as many as fit into m, and returns the rows that are left.
+func (t *tile) rows(h, m int) (rest int) {
+	t.count, t.adown, t.cdown = m/h, h*t.arow, h*t.crow
+	return m % h
+}
+
+// down moves to the next tile after the last one that was computed.
+func (t *tile) down() {
+	t.a, t.c, t.count = unsafe.Add(t.a, t.adown), unsafe.Add(t.c, t.cdown), 1
+}
+
+// gemmRows512 goes down the rows in tiles of nearly equal height.
 func gemmRows512(t *tile, m int) {
-	h, a, c := (m+(m+13)/14-1)/((m+13)/14), t.a, t.c
-	for i := 0; i < m; i += h {
-		t.a, t.c = unsafe.Add(a, i*t.arow), unsafe.Add(c, i*t.crow)
-		gemm512(min(h, m-i), t)
+	h := tall(m, 14)
+	rest := t.rows(h, m)
+	gemm512(h, t)
+	if rest > 0 {
+		t.down()
+		gemm512(rest, t)
 	}
 }
 
@@ -77,26 +96,49 @@ func gemmHalf256(t tile, m, n int, b operand, bias []float32) {
 		t.bias = unsafe.Pointer(&bi)
 	}
 	t.c = unsafe.Add(t.c, 4*n)
-	h := (m + (m+5)/6 - 1) / ((m + 5) / 6)
+	h := tall(m, 6)
+	if w == 16 {
+		rest := t.rows(h, m)
+		gemm256(h, &t)
+		if rest > 0 {
+			t.down()
+			gemm256(rest, &t)
+		}
+		return
+	}
 	var ccopy [6 * 16]float32
-	a, c := t.a, t.c
 	for i0 := 0; i0 < m; i0 += h {
 		q := min(h, m-i0)
-		t.a, t.c = unsafe.Add(a, i0*t.arow), unsafe.Add(c, i0*t.crow)
-		if w == 16 {
-			gemm256(q, &t)
-			continue
-		}
 		u := t
-		u.c, u.crow = unsafe.Pointer(&ccopy), 64
+		u.a, u.c, u.crow, u.count = unsafe.Add(t.a, i0*t.arow), unsafe.Pointer(&ccopy), 64, 1
 		for i := 0; i < q; i++ {
-			copy(ccopy[16*i:16*i+w], unsafe.Slice((*float32)(unsafe.Add(t.c, i*t.crow)), w))
+			copy(ccopy[16*i:16*i+w], unsafe.Slice((*float32)(unsafe.Add(t.c, (i0+i)*t.crow)), w))
 		}
 		gemm256(q, &u)
 		for i := 0; i < q; i++ {
-			copy(unsafe.Slice((*float32)(unsafe.Add(t.c, i*t.crow)), w), ccopy[16*i:16*i+w])
+			copy(unsafe.Slice((*float32)(unsafe.Add(t.c, (i0+i)*t.crow)), w), ccopy[16*i:16*i+w])
 		}
 	}
+}
+
+// axpy8 adds eight products of a with rows of b to y, whose length is a positive multiple of 16.
+func axpy8(tier cpu.Tier, y, a []float32, acol int, b []float32, ldb int) {
+	_, _ = a[7*acol], b[7*ldb+len(y)-1]
+	if tier == cpu.AVX512 {
+		axpy512(len(y), &y[0], &a[0], 4*acol, &b[0], 4*ldb)
+		return
+	}
+	axpy256(len(y), &y[0], &a[0], 4*acol, &b[0], 4*ldb)
+}
+
+// transposeBlocks moves n blocks of 16 x 16 elements; see transpose.
+func transposeBlocks(tier cpu.Tier, n int, dst []float32, ldd int, src []float32, lds int) {
+	_, _ = dst[(16*n-1)*ldd+15], src[15*lds+16*n-1]
+	if tier == cpu.AVX512 {
+		transpose512(n, &dst[0], 4*ldd, &src[0], 4*lds)
+		return
+	}
+	transpose256(n, &dst[0], 4*ldd, &src[0], 4*lds)
 }
 
 // gemm512 calls the AVX-512 kernel of m rows. A switch, not a table: a call through a
@@ -149,4 +191,18 @@ func gemm256(m int, t *tile) {
 	case 6:
 		gemm256x6(t)
 	}
+}
+
+// copyPanel copies n rows of w columns to rows of 32; false: not with this width on this tier.
+func copyPanel(tier cpu.Tier, n, w int, dst, src []float32, lds int) bool {
+	if tier == cpu.Ref || tier == cpu.AVX2 && w < panel {
+		return false
+	}
+	_, _ = dst[n*panel-1], src[(n-1)*lds+w-1]
+	if tier == cpu.AVX512 {
+		copyPanel512(n, &dst[0], &src[0], 4*lds, 1<<w-1)
+	} else {
+		copyPanel256(n, &dst[0], &src[0], 4*lds, 0)
+	}
+	return true
 }

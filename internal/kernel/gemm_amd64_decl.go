@@ -4,102 +4,132 @@
 
 package kernel
 
-// gemm512x1 computes a tile of 1 rows.
+// gemm512x1 computes tiles of 1 rows.
 //
 //go:noescape
 func gemm512x1(t *tile)
 
-// gemm512x2 computes a tile of 2 rows.
+// gemm512x2 computes tiles of 2 rows.
 //
 //go:noescape
 func gemm512x2(t *tile)
 
-// gemm512x3 computes a tile of 3 rows.
+// gemm512x3 computes tiles of 3 rows.
 //
 //go:noescape
 func gemm512x3(t *tile)
 
-// gemm512x4 computes a tile of 4 rows.
+// gemm512x4 computes tiles of 4 rows.
 //
 //go:noescape
 func gemm512x4(t *tile)
 
-// gemm512x5 computes a tile of 5 rows.
+// gemm512x5 computes tiles of 5 rows.
 //
 //go:noescape
 func gemm512x5(t *tile)
 
-// gemm512x6 computes a tile of 6 rows.
+// gemm512x6 computes tiles of 6 rows.
 //
 //go:noescape
 func gemm512x6(t *tile)
 
-// gemm512x7 computes a tile of 7 rows.
+// gemm512x7 computes tiles of 7 rows.
 //
 //go:noescape
 func gemm512x7(t *tile)
 
-// gemm512x8 computes a tile of 8 rows.
+// gemm512x8 computes tiles of 8 rows.
 //
 //go:noescape
 func gemm512x8(t *tile)
 
-// gemm512x9 computes a tile of 9 rows.
+// gemm512x9 computes tiles of 9 rows.
 //
 //go:noescape
 func gemm512x9(t *tile)
 
-// gemm512x10 computes a tile of 10 rows.
+// gemm512x10 computes tiles of 10 rows.
 //
 //go:noescape
 func gemm512x10(t *tile)
 
-// gemm512x11 computes a tile of 11 rows.
+// gemm512x11 computes tiles of 11 rows.
 //
 //go:noescape
 func gemm512x11(t *tile)
 
-// gemm512x12 computes a tile of 12 rows.
+// gemm512x12 computes tiles of 12 rows.
 //
 //go:noescape
 func gemm512x12(t *tile)
 
-// gemm512x13 computes a tile of 13 rows.
+// gemm512x13 computes tiles of 13 rows.
 //
 //go:noescape
 func gemm512x13(t *tile)
 
-// gemm512x14 computes a tile of 14 rows.
+// gemm512x14 computes tiles of 14 rows.
 //
 //go:noescape
 func gemm512x14(t *tile)
 
-// gemm256x1 computes a tile of 1 rows.
+// gemm256x1 computes tiles of 1 rows.
 //
 //go:noescape
 func gemm256x1(t *tile)
 
-// gemm256x2 computes a tile of 2 rows.
+// gemm256x2 computes tiles of 2 rows.
 //
 //go:noescape
 func gemm256x2(t *tile)
 
-// gemm256x3 computes a tile of 3 rows.
+// gemm256x3 computes tiles of 3 rows.
 //
 //go:noescape
 func gemm256x3(t *tile)
 
-// gemm256x4 computes a tile of 4 rows.
+// gemm256x4 computes tiles of 4 rows.
 //
 //go:noescape
 func gemm256x4(t *tile)
 
-// gemm256x5 computes a tile of 5 rows.
+// gemm256x5 computes tiles of 5 rows.
 //
 //go:noescape
 func gemm256x5(t *tile)
 
-// gemm256x6 computes a tile of 6 rows.
+// gemm256x6 computes tiles of 6 rows.
 //
 //go:noescape
 func gemm256x6(t *tile)
+
+// axpy512 adds the products of eight x with eight rows of b to y; n is a positive multiple of 16.
+//
+//go:noescape
+func axpy512(n int, y *float32, x *float32, xstep int, b *float32, brow int)
+
+// axpy256 adds the products of eight x with eight rows of b to y; n is a positive multiple of 16.
+//
+//go:noescape
+func axpy256(n int, y *float32, x *float32, xstep int, b *float32, brow int)
+
+// transpose512 transposes n blocks of 16 x 16 words that lie beside each other in src and below each other in dst; strides in bytes.
+//
+//go:noescape
+func transpose512(n int, dst *float32, drow int, src *float32, srow int)
+
+// transpose256 transposes n blocks of 16 x 16 words that lie beside each other in src and below each other in dst; strides in bytes.
+//
+//go:noescape
+func transpose256(n int, dst *float32, drow int, src *float32, srow int)
+
+// copyPanel512 copies n rows of 32 words, srow bytes apart, to rows without gaps.
+//
+//go:noescape
+func copyPanel512(n int, dst *float32, src *float32, srow int, mask uint64)
+
+// copyPanel256 copies n rows of 32 words, srow bytes apart, to rows without gaps.
+//
+//go:noescape
+func copyPanel256(n int, dst *float32, src *float32, srow int, mask uint64)

@@ -52,6 +52,14 @@ func gemmCase(r *rand.Rand, m, n, k, batch int) Gemm {
 		g.StrideB = 0
 	}
 	nb := max(batch, 1)
+	switch r.Intn(3) { // what follows the sums
+	case 0:
+		g.Post.Act, g.Post.Lo, g.Post.Hi = Act(r.Intn(int(ActLeakyRelu)+1)), -0.3, 0.8
+	case 1:
+		g.Post.LDR = n + r.Intn(3)
+		g.Post.StrideR = m*g.Post.LDR + r.Intn(2)
+		g.Post.Residual = randoms(r, nb*g.Post.StrideR)
+	}
 	g.A, g.B, g.C = randoms(r, nb*g.StrideA+ar*g.LDA), randoms(r, nb*g.StrideB+br*g.LDB), randoms(r, nb*g.StrideC+8)
 	if !g.Accumulate && r.Intn(2) == 0 {
 		g.Bias = randoms(r, n)
@@ -82,7 +90,14 @@ func plain(g Gemm) []float32 {
 					}
 					s = FMA(g.A[b*g.StrideA+ai], g.B[b*g.StrideB+bi], s)
 				}
+				if p := g.Post; p.Residual != nil {
+					s += p.Residual[b*p.StrideR+i*p.LDR+n]
+				}
 				c[at] = s
+			}
+			if p := g.Post; p.Act != ActNone {
+				row := c[b*g.StrideC+i*g.LDC:][:g.N]
+				Activate(p.Act, row, row, p.Lo, p.Hi)
 			}
 		}
 	}
@@ -104,8 +119,19 @@ func TestGemmBits(t *testing.T) {
 			m, n, k, batch = 1, 256, 520, 1
 		case 2:
 			m, n, k, batch = 16, 16, 16, 40
+		case 3:
+			m, n, k, batch = 1+r.Intn(3), 300, 270+r.Intn(9), 1
+		case 4:
+			m, n, k, batch = 90, 33, 40, 3
+		case 5, 6:
+			m, n, k, batch = 33+r.Intn(5), 100, 45, 1
 		}
 		g := gemmCase(r, m, n, k, batch)
+		if i%20 == 5 || i%20 == 6 { // rows whose places in the cache are the same
+			g.LDA, g.LDB = 1024, 1024
+			g.StrideA, g.StrideB = 1024*max(m, k), 1024*max(n, k)
+			g.A, g.B = randoms(r, g.StrideA), randoms(r, g.StrideB)
+		}
 		want, start := plain(g), g.C
 		for _, tier := range tiers() {
 			for _, threads := range []int{1, 2, 3, 7} {

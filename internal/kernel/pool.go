@@ -32,15 +32,18 @@ func (p *pool[T]) put(x *T) {
 type pooled struct {
 	r    run
 	pack func(int)
-	tile func(int)
+	task func(int)
 }
 
 var runs = pool[pooled]{make: func() *pooled {
 	x := &pooled{}
 	x.pack = func(t int) { x.r.pack(t) }
-	x.tile = func(t int) { x.r.tile(t) }
+	x.task = func(t int) { x.r.task(t) }
 	return x
 }}
+
+// slices are the buffers of tasks that pack as they go.
+var slices = pool[slice]{make: func() *slice { return &slice{} }}
 
 // qpooled is the same for integer products.
 type qpooled struct {

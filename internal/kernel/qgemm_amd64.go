@@ -16,10 +16,12 @@ func qgemmRows(tier cpu.Tier, m, kq int, a []uint8, lda int, b []int8, w int, c 
 		c: unsafe.Pointer(&c[0]), crow: 4 * ldc, bias: unsafe.Pointer(&zeros)}
 	if tier == cpu.AVX512 && cpu.HasVNNI() {
 		t.mask = 1<<w - 1
-		h, a0, c0 := (m+(m+13)/14-1)/((m+13)/14), t.a, t.c
-		for i := 0; i < m; i += h {
-			t.a, t.c = unsafe.Add(a0, i*t.arow), unsafe.Add(c0, i*t.crow)
-			qgemm512(min(h, m-i), &t)
+		h := tall(m, 14)
+		rest := t.rows(h, m)
+		qgemm512(h, &t)
+		if rest > 0 {
+			t.down()
+			qgemm512(rest, &t)
 		}
 		return
 	}

@@ -4,72 +4,72 @@
 
 package kernel
 
-// qgemm512x1 computes a tile of 1 rows.
+// qgemm512x1 computes tiles of 1 rows.
 //
 //go:noescape
 func qgemm512x1(t *tile)
 
-// qgemm512x2 computes a tile of 2 rows.
+// qgemm512x2 computes tiles of 2 rows.
 //
 //go:noescape
 func qgemm512x2(t *tile)
 
-// qgemm512x3 computes a tile of 3 rows.
+// qgemm512x3 computes tiles of 3 rows.
 //
 //go:noescape
 func qgemm512x3(t *tile)
 
-// qgemm512x4 computes a tile of 4 rows.
+// qgemm512x4 computes tiles of 4 rows.
 //
 //go:noescape
 func qgemm512x4(t *tile)
 
-// qgemm512x5 computes a tile of 5 rows.
+// qgemm512x5 computes tiles of 5 rows.
 //
 //go:noescape
 func qgemm512x5(t *tile)
 
-// qgemm512x6 computes a tile of 6 rows.
+// qgemm512x6 computes tiles of 6 rows.
 //
 //go:noescape
 func qgemm512x6(t *tile)
 
-// qgemm512x7 computes a tile of 7 rows.
+// qgemm512x7 computes tiles of 7 rows.
 //
 //go:noescape
 func qgemm512x7(t *tile)
 
-// qgemm512x8 computes a tile of 8 rows.
+// qgemm512x8 computes tiles of 8 rows.
 //
 //go:noescape
 func qgemm512x8(t *tile)
 
-// qgemm512x9 computes a tile of 9 rows.
+// qgemm512x9 computes tiles of 9 rows.
 //
 //go:noescape
 func qgemm512x9(t *tile)
 
-// qgemm512x10 computes a tile of 10 rows.
+// qgemm512x10 computes tiles of 10 rows.
 //
 //go:noescape
 func qgemm512x10(t *tile)
 
-// qgemm512x11 computes a tile of 11 rows.
+// qgemm512x11 computes tiles of 11 rows.
 //
 //go:noescape
 func qgemm512x11(t *tile)
 
-// qgemm512x12 computes a tile of 12 rows.
+// qgemm512x12 computes tiles of 12 rows.
 //
 //go:noescape
 func qgemm512x12(t *tile)
 
-// qgemm512x13 computes a tile of 13 rows.
+// qgemm512x13 computes tiles of 13 rows.
 //
 //go:noescape
 func qgemm512x13(t *tile)
 
-// qgemm512x14 computes a tile of 14 rows.
+// qgemm512x14 computes tiles of 14 rows.
 //
 //go:noescape
 func qgemm512x14(t *tile)
