@@ -38,3 +38,12 @@ func (b *Builder) Unsqueeze(x *Value, axes ...int64) *Value { return b.axes("Uns
 
 // Squeeze removes axes of size 1.
 func (b *Builder) Squeeze(x *Value, axes ...int64) *Value { return b.axes("Squeeze", 13, x, axes) }
+
+// Reduce appends the reduction op over axes, of which there must be at least one.
+func (b *Builder) Reduce(op string, x *Value, keep int64, axes ...int64) *Value {
+	since := 18
+	if op == "ReduceSum" {
+		since = 13
+	}
+	return b.axes(op, since, x, axes, Int("keepdims", keep))
+}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/detmath"
 	"muster/internal/kernel"
 	"muster/tensor"
 )
@@ -222,6 +223,45 @@ var (
 		return m
 	}}
 )
+
+var (
+	fastNorm   = reduceFast{row: func(x []float32) float32 { return float32(math.Sqrt(float64(kernel.Dot(x, x)))) }}
+	fastLogSum = reduceFast{row: func(x []float32) float32 { return float32(detmath.Log(float64(kernel.Sum(x)))) }}
+	fastSumAbs = reduceFast{row: func(x []float32) float32 {
+		var buf [sumBlock]float32
+		s := float32(0)
+		for len(x) > 0 {
+			d := buf[:min(len(x), sumBlock)]
+			for i, v := range x[:len(d)] {
+				d[i] = max(v, -v)
+			}
+			s += kernel.Sum(d)
+			x = x[len(d):]
+		}
+		return s
+	}}
+	fastLogSumExp = reduceFast{row: func(x []float32) float32 {
+		top := fastGreatest.row(x)
+		if math.IsInf(float64(top), 0) {
+			top = 0
+		}
+		var buf [sumBlock]float32
+		s := float32(0)
+		for len(x) > 0 {
+			d := buf[:min(len(x), sumBlock)]
+			for i, v := range x[:len(d)] {
+				d[i] = v - top
+			}
+			kernel.Exp(d, d)
+			s += kernel.Sum(d)
+			x = x[len(d):]
+		}
+		return float32(detmath.Log(float64(s))) + top
+	}}
+)
+
+// sumBlock is the number of elements that are changed, then summed by kernel.Sum; block follows block.
+const sumBlock = 256
 
 // foldBlock is the number of rows that are summed into one partial row; partial rows are then
 // added in ascending order. It is part of the canonical order of a sum over leading axes.

@@ -4,21 +4,26 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/detmath"
 	"muster/tensor"
 )
 
 // reduce is an operator that folds axes to one number. Axes are an attribute
 // before opset 18 (ReduceSum: 13), an input after; none means all, unless noop_with_empty_axes.
 type reduce struct {
-	name string
-	f    func(acc, x float64) float64
-	i    func(acc, x int64) int64
-	u    bool // i must compare as unsigned for uint64 (Max, Min): not supported
-	from float64
-	fi   func(d tensor.DType) int64 // start for integers
-	mean bool
-	grad func(c *GradCall, dy, y *graph.Value, axes []int64) *graph.Value
-	fast reduceFast
+	name   string
+	f      func(acc, x float64) float64
+	i      func(acc, x int64) int64 // nil: integers are folded as floating-point numbers, and truncated
+	u      func(acc, x uint64) uint64
+	bool   bool // bool is folded too
+	from   float64
+	fi     func(d tensor.DType) int64 // start for integers
+	mean   bool
+	linear bool                    // the gradient does not need the result
+	post   func(x float64) float64 // of the folded number
+	lse    bool                    // x is replaced by e^(x - greatest), the greatest is added after post
+	grad   func(c *GradCall, dy, y *graph.Value, axes []int64) *graph.Value
+	fast   reduceFast
 }
 
 func (r reduce) op(since int, input bool) Op {
@@ -32,7 +37,7 @@ func (r reduce) op(since int, input bool) Op {
 		},
 	}
 	if input {
-		o.MaxIn, o.Attrs = 2, "keepdims noop_with_empty_axes"
+		o.MaxIn, o.Attrs, o.Dynamic = 2, "keepdims noop_with_empty_axes", true
 	}
 	return o
 }
@@ -54,8 +59,11 @@ func reducedAxes(n *graph.Node, t *tensor.Tensor, rank int) (set []bool, ok bool
 
 func (r reduce) infer(c *InferCall) error {
 	in := c.In[0].Shape
-	if c.In[0].DType == tensor.Bool && !r.u || r.u && c.In[0].DType == tensor.Uint64 {
-		return c.unsupported("%s of %s is not supported", r.name, c.In[0].DType)
+	if c.In[0].DType == tensor.Bool && !r.bool {
+		return c.Errorf("input 0 is bool")
+	}
+	if err := c.wantIndex(1); err != nil {
+		return err
 	}
 	if in == nil {
 		c.Set(0, c.In[0].DType, nil)
@@ -106,20 +114,9 @@ func (r reduce) ref(c *Call) error {
 		return err
 	}
 	to, count := target(c.In[0].Shape, set)
-	if c.Out[0].DType.IsFloat() {
-		acc := make([]float64, c.Out[0].Elems())
-		for i := range acc {
-			acc[i] = r.from
-		}
-		for i, x := range floats(c.In[0]) {
-			acc[to[i]] = r.f(acc[to[i]], x)
-		}
-		for i := range acc {
-			if r.mean {
-				acc[i] /= float64(count)
-			}
-		}
-		setFloats(c.Out[0], acc)
+	c.resize(0, foldedShape(c.In[0].Shape, set, c.Node.Int("keepdims", 1) != 0)...)
+	if c.Out[0].DType.IsFloat() || r.i == nil {
+		setNumbers(c.Out[0], r.floats(floats(c.In[0]), to, count, c.Out[0].Elems()))
 		return nil
 	}
 	acc := make([]int64, c.Out[0].Elems())
@@ -127,7 +124,11 @@ func (r reduce) ref(c *Call) error {
 		acc[i] = r.fi(c.Out[0].DType)
 	}
 	for i, x := range ints(c.In[0]) {
-		acc[to[i]] = r.i(acc[to[i]], x)
+		if a := &acc[to[i]]; r.u != nil && c.In[0].DType == tensor.Uint64 {
+			*a = int64(r.u(uint64(*a), uint64(x)))
+		} else {
+			*a = r.i(*a, x)
+		}
 	}
 	for i := range acc {
 		if r.mean && count > 0 {
@@ -136,6 +137,57 @@ func (r reduce) ref(c *Call) error {
 	}
 	setInts(c.Out[0], acc)
 	return nil
+}
+
+// foldedShape is s without the axes of set, or with 1 in their place.
+func foldedShape(s tensor.Shape, set []bool, keep bool) tensor.Shape {
+	out := tensor.Shape{}
+	for i, n := range s {
+		switch {
+		case !set[i]:
+			out = append(out, n)
+		case keep:
+			out = append(out, 1)
+		}
+	}
+	return out
+}
+
+// floats folds v into outs numbers, count elements into each.
+func (r reduce) floats(v []float64, to []int, count, outs int) []float64 {
+	acc, top := make([]float64, outs), make([]float64, outs)
+	for i := range acc {
+		acc[i] = r.from
+	}
+	if r.lse {
+		for i := range top {
+			top[i] = math.Inf(-1)
+		}
+		for i, x := range v {
+			top[to[i]] = math.Max(top[to[i]], x)
+		}
+		for i, t := range top {
+			if math.IsInf(t, 0) {
+				top[i] = 0 // infinite numbers stay what they are
+			}
+		}
+	}
+	for i, x := range v {
+		if r.lse {
+			x = detmath.Exp(x - top[to[i]])
+		}
+		acc[to[i]] = r.f(acc[to[i]], x)
+	}
+	for i := range acc {
+		if r.mean {
+			acc[i] /= float64(count)
+		}
+		if r.post != nil {
+			acc[i] = r.post(acc[i])
+		}
+		acc[i] += top[i]
+	}
+	return acc
 }
 
 // gradient brings dy and y back to the rank of x and lets the rule go on.
@@ -158,7 +210,7 @@ func (r reduce) gradient(c *GradCall) []*graph.Value {
 	dy, y := c.DOut[0], c.Out[0]
 	if c.Node.Int("keepdims", 1) == 0 && len(axes) > 0 {
 		dy = unsqueeze(c.B, dy, axes...)
-		if r.name != "ReduceSum" && r.name != "ReduceMean" {
+		if !r.linear {
 			y = unsqueeze(c.B, y, axes...)
 		}
 	}
@@ -197,7 +249,7 @@ func zeroStart(tensor.DType) int64 { return 0 }
 
 func lowest(d tensor.DType) int64 {
 	switch d {
-	case tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Bool:
+	case tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64, tensor.Bool:
 		return 0
 	case tensor.Int64:
 		return math.MinInt64
@@ -209,6 +261,8 @@ func highest(d tensor.DType) int64 {
 	switch d {
 	case tensor.Uint8, tensor.Uint16, tensor.Uint32:
 		return 1<<d.Bits() - 1
+	case tensor.Uint64:
+		return -1 // all bits
 	case tensor.Bool:
 		return 1
 	case tensor.Int64:
@@ -218,30 +272,71 @@ func highest(d tensor.DType) int64 {
 }
 
 var (
-	sum = reduce{name: "ReduceSum", f: func(a, x float64) float64 { return a + x }, i: func(a, x int64) int64 { return a + x }, fi: zeroStart,
+	sum = reduce{name: "ReduceSum", linear: true, f: func(a, x float64) float64 { return a + x }, i: func(a, x int64) int64 { return a + x }, fi: zeroStart,
 		grad: func(c *GradCall, dy, _ *graph.Value, _ []int64) *graph.Value { return expandTo(c, dy) }, fast: fastSum}
-	mean = reduce{name: "ReduceMean", f: sum.f, i: sum.i, fi: zeroStart, mean: true,
+	mean = reduce{name: "ReduceMean", f: sum.f, i: sum.i, fi: zeroStart, mean: true, linear: true,
 		grad: func(c *GradCall, dy, _ *graph.Value, axes []int64) *graph.Value {
 			return expandTo(c, c.B.Op("Div", dy, countOf(c.B, c.In[0], axes)))
 		}, fast: fastMean}
-	greatest = reduce{name: "ReduceMax", f: math.Max, i: func(a, x int64) int64 { return max(a, x) }, u: true,
+	greatest = reduce{name: "ReduceMax", f: math.Max, i: func(a, x int64) int64 { return max(a, x) }, u: func(a, x uint64) uint64 { return max(a, x) }, bool: true,
 		from: math.Inf(-1), fi: lowest, grad: extremeGrad, fast: fastGreatest}
-	least = reduce{name: "ReduceMin", f: math.Min, i: func(a, x int64) int64 { return min(a, x) }, u: true,
+	least = reduce{name: "ReduceMin", f: math.Min, i: func(a, x int64) int64 { return min(a, x) }, u: func(a, x uint64) uint64 { return min(a, x) }, bool: true,
 		from: math.Inf(1), fi: highest, grad: extremeGrad, fast: fastLeast}
 	prod = reduce{name: "ReduceProd", f: func(a, x float64) float64 { return a * x }, i: func(a, x int64) int64 { return a * x },
 		from: 1, fi: func(tensor.DType) int64 { return 1 },
-		// The product of the others is y / x, which fails at 0; it is what the file could express anyway.
-		grad: func(c *GradCall, dy, y *graph.Value, _ []int64) *graph.Value {
-			return c.B.Op("Div", c.B.Op("Mul", dy, y), c.In[0])
-		}}
+		grad: prodGrad}
 	sumSquare = reduce{name: "ReduceSumSquare", f: func(a, x float64) float64 { return a + float64(x*x) },
 		i: func(a, x int64) int64 { return a + x*x }, fi: zeroStart,
 		grad: func(c *GradCall, dy, _ *graph.Value, _ []int64) *graph.Value {
 			return c.B.Op("Mul", c.B.Op("Mul", c.In[0], fill(c.B, c.In[0], 2)), dy)
 		}, fast: fastSumSquare}
+	sumAbs = reduce{name: "ReduceL1", f: func(a, x float64) float64 { return a + math.Abs(x) }, i: func(a, x int64) int64 { return a + max(x, -x) },
+		u: func(a, x uint64) uint64 { return a + x }, fi: zeroStart,
+		grad: func(c *GradCall, dy, _ *graph.Value, _ []int64) *graph.Value {
+			return c.B.Op("Mul", c.B.Op("Sign", c.In[0]), dy) // 0 at 0
+		}, fast: fastSumAbs}
+	norm = reduce{name: "ReduceL2", f: sumSquare.f, post: math.Sqrt,
+		grad: func(c *GradCall, dy, y *graph.Value, _ []int64) *graph.Value {
+			// x / y; where y is 0 all x are, and so is the gradient (PyTorch's subgradient of a norm).
+			b := c.B
+			safe := choose(b, b.Op("Equal", y, fill(b, c.In[0], 0)), fill(b, c.In[0], 1), y)
+			return b.Op("Mul", c.In[0], b.Op("Div", dy, safe))
+		}, fast: fastNorm}
+	logSum = reduce{name: "ReduceLogSum", f: sum.f, post: detmath.Log,
+		grad: func(c *GradCall, dy, y *graph.Value, _ []int64) *graph.Value {
+			return expandTo(c, c.B.Op("Div", dy, c.B.Op("Exp", y)))
+		}, fast: fastLogSum}
+	logSumExp = reduce{name: "ReduceLogSumExp", f: sum.f, post: detmath.Log, lse: true,
+		grad: func(c *GradCall, dy, y *graph.Value, _ []int64) *graph.Value {
+			// e^(x - y): a softmax. Where all x are -Inf, so is y, and the gradient is 0.
+			b, x := c.B, c.In[0]
+			none := b.Op("Equal", y, fill(b, x, math.Inf(-1)))
+			return b.Op("Mul", b.Op("Exp", b.Op("Sub", x, choose(b, none, fill(b, x, 0), y))), dy)
+		}, fast: fastLogSumExp}
 )
 
+// prodGrad is the product of the others: y / x without the zeros, where x is the only zero or there is none.
+func prodGrad(c *GradCall, dy, _ *graph.Value, axes []int64) *graph.Value {
+	b, x := c.B, c.In[0]
+	if len(axes) == 0 {
+		return dy
+	}
+	zero := b.Op("Equal", x, fill(b, x, 0))
+	safe, one := choose(b, zero, fill(b, x, 1), x), cast(b, zero, x.DType)
+	others := b.Op("Sub", b.Reduce("ReduceSum", one, 1, axes...), one) // zeros among the others
+	d := b.Op("Div", b.Reduce("ReduceProd", safe, 1, axes...), safe)
+	return b.Op("Mul", dy, choose(b, b.Op("Equal", others, fill(b, x, 0)), d, fill(b, x, 0)))
+}
+
 var (
+	opReduceL11         = sumAbs.op(1, false)
+	opReduceL118        = sumAbs.op(18, true)
+	opReduceL21         = norm.op(1, false)
+	opReduceL218        = norm.op(18, true)
+	opReduceLogSum1     = logSum.op(1, false)
+	opReduceLogSum18    = logSum.op(18, true)
+	opReduceLogSumExp1  = logSumExp.op(1, false)
+	opReduceLogSumExp18 = logSumExp.op(18, true)
 	opReduceMax1        = greatest.op(1, false)
 	opReduceMax18       = greatest.op(18, true)
 	opReduceMean1       = mean.op(1, false)
@@ -255,78 +350,3 @@ var (
 	opReduceSumSquare1  = sumSquare.op(1, false)
 	opReduceSumSquare18 = sumSquare.op(18, true)
 )
-
-// ArgMax is the index of the first largest element along an axis (the last one by select_last_index).
-var opArgMax = Op{
-	Name: "ArgMax", Since: 1, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: "axis keepdims select_last_index",
-	NoGrad: "its output is an integer",
-	Infer: func(c *InferCall) error {
-		in := c.In[0].Shape
-		if c.In[0].DType == tensor.Bool || c.In[0].DType == tensor.Uint64 {
-			return c.unsupported("ArgMax of %s is not supported", c.In[0].DType)
-		}
-		if in == nil {
-			c.Set(0, tensor.Int64, nil)
-			return nil
-		}
-		at, err := axis(c.Node.Place(), c.Node.Int("axis", 0), len(in))
-		if err != nil {
-			return err
-		}
-		if in[at].Known() && in[at].Size == 0 {
-			return c.Errorf("the axis is empty")
-		}
-		out := append([]graph.Dim{}, in...)
-		out[at] = graph.D(1)
-		if c.Node.Int("keepdims", 1) == 0 {
-			out = append(out[:at], out[at+1:]...)
-		}
-		c.Set(0, tensor.Int64, out)
-		return nil
-	},
-	Ref: func(c *Call) error {
-		if c.In[0].DType.IsFloat() {
-			argMax(c, floats(c.In[0]))
-		} else {
-			argMax(c, ints(c.In[0]))
-		}
-		return nil
-	},
-	Prepare: argMaxKernel,
-}
-
-func argMax[T float64 | int64](c *Call, v []T) {
-	P, n, Q, last := argMaxDims(c.Node, c.In[0].Shape)
-	argMaxLanes(c.Out[0].Int64s(), v, 0, P, n, Q, last)
-}
-
-func argMaxDims(node *graph.Node, s tensor.Shape) (P, n, Q int, last bool) {
-	P, n, Q = lanes(s, node.Int("axis", 0), false)
-	return P, n, Q, node.Int("select_last_index", 0) != 0
-}
-
-// argMaxLanes does the lanes of v [P, n, Q] with p from lo to hi.
-func argMaxLanes[T float32 | float64 | int64](out []int64, v []T, lo, hi, n, Q int, last bool) {
-	for p := lo; p < hi; p++ {
-		for q := 0; q < Q; q++ {
-			best := 0
-			for i := 1; i < n; i++ {
-				x, y := v[(p*n+i)*Q+q], v[(p*n+best)*Q+q]
-				if x > y || last && x == y {
-					best = i
-				}
-			}
-			out[p*Q+q] = int64(best)
-		}
-	}
-}
-
-func argMaxKernel(p *Prep) (Kernel, bool) {
-	if p.In[0].DType != tensor.Float32 {
-		return Kernel{}, false
-	}
-	P, n, Q, last := argMaxDims(p.Node, p.In[0].Shape)
-	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
-		argMaxLanes(out[0].Int64s(), in[0].Float32s(), lo, hi, n, Q, last)
-	})}, true
-}

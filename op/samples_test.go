@@ -22,6 +22,7 @@ func samples() []sample {
 	mathOps(add)
 	attention(add)
 	indexing(add)
+	moreReductions(add)
 	return s
 }
 
