@@ -98,7 +98,7 @@ func fixed(o *Op, n *graph.Node) string {
 	var s strings.Builder
 	for _, a := range formals(o, n) {
 		if a.Kind != graph.AttrFloat {
-			fmt.Fprintf(&s, "%s=%d,%q;", a.Name, a.I, a.S)
+			fmt.Fprintf(&s, "%s=%d,%d,%q;", a.Name, a.I, a.Ints, a.S)
 		}
 	}
 	for i := 0; i < o.MaxIn; i++ {

@@ -23,6 +23,7 @@ func samples() []sample {
 	attention(add)
 	indexing(add)
 	moreReductions(add)
+	convolutions(add)
 	return s
 }
 

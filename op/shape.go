@@ -178,6 +178,14 @@ func (c *InferCall) sameTypes() error {
 	return nil
 }
 
+// sameType checks that inputs i and j, if they are there, have one dtype.
+func (c *InferCall) sameType(i, j int) error {
+	if a, b := c.in(i), c.in(j); a != nil && b != nil && a.DType != b.DType {
+		return c.Errorf("input %d is %s, input %d is %s", i, a.DType, j, b.DType)
+	}
+	return nil
+}
+
 // wantType checks the dtype of input i, if it is there.
 func (c *InferCall) wantType(i int, want ...tensor.DType) error {
 	v := c.in(i)

@@ -1,0 +1,93 @@
+package op_test
+
+import (
+	"muster/graph"
+	"muster/tensor"
+)
+
+// windows are attributes of convolutions and pools of 2-D inputs of at least 7x6 with 3x2 kernels.
+var windows = [][]graph.Attr{
+	nil,
+	attrs(graph.Ints("strides", 2, 3)),
+	attrs(graph.Ints("pads", 1, 0, 2, 1)),
+	attrs(graph.Ints("dilations", 2, 3), graph.Ints("pads", 1, 1, 1, 1)),
+	attrs(graph.Ints("strides", 2, 2), graph.Ints("dilations", 2, 1), graph.Ints("pads", 2, 1, 0, 0)),
+	attrs(graph.Str("auto_pad", "SAME_UPPER"), graph.Ints("strides", 2, 2)),
+	attrs(graph.Str("auto_pad", "SAME_LOWER"), graph.Ints("strides", 3, 1)),
+	attrs(graph.Str("auto_pad", "VALID"), graph.Ints("strides", 2, 1)),
+}
+
+func more(a []graph.Attr, b ...graph.Attr) []graph.Attr {
+	return append(append([]graph.Attr{}, a...), b...)
+}
+
+// convolutions are the samples of convolution, pooling and the normalisations of channels.
+func convolutions(add func(...sample)) {
+	g := func(n int64) graph.Attr { return graph.Int("group", n) }
+	kernel := graph.Ints("kernel_shape", 3, 2)
+	for _, w := range windows {
+		add(sample{op: "Conv", in: at(ff(2, 4, 7, 6), ff(6, 2, 3, 2), ff(6)), attrs: more(w, g(2)), tol: 1e-5, noSym: true},
+			sample{op: "Conv", in: at(ff(2, 3, 8, 7), konst(ff(5, 3, 3, 2))), attrs: more(w, kernel), tol: 1e-5, noSym: true},
+			sample{op: "Conv", in: at(ff(1, 3, 7, 7), konst(ff(3, 1, 3, 2)), konst(ff(3))), attrs: more(w, g(3)), tol: 1e-5, noSym: true},
+			sample{op: "ConvTranspose", in: at(ff(2, 4, 4, 5), ff(4, 3, 3, 2), ff(6)), attrs: more(w, g(2)), tol: 1e-5, noSym: true},
+			sample{op: "ConvTranspose", in: at(ff(1, 3, 4, 4), ff(3, 2, 3, 2)), attrs: w, tol: 1e-5, noSym: true},
+			sample{op: "ConvInteger", in: at(u8(1, 2, 7, 6), s8(4, 2, 3, 2), u8(), s8(4)), attrs: w, noSym: true},
+			sample{op: "ConvInteger", in: at(u8(1, 2, 7, 6), konst(u8(4, 1, 3, 2))), attrs: more(w, g(2)), noSym: true},
+			sample{op: "MaxPool", in: at(fd(2, 3, 7, 6)), attrs: more(w, kernel), out: 2, noSym: true},
+			sample{op: "MaxPool", in: at(fd(1, 2, 8, 7)), attrs: more(w, kernel, graph.Int("ceil_mode", 1)), noSym: true},
+			sample{op: "MaxPool", in: at(u8(1, 2, 8, 7)), attrs: more(w, kernel), noSym: true},
+			sample{op: "AveragePool", in: at(ff(2, 3, 7, 6)), attrs: more(w, kernel), noSym: true},
+			sample{op: "AveragePool", in: at(ff(1, 2, 8, 7)), attrs: more(w, kernel, graph.Int("ceil_mode", 1), graph.Int("count_include_pad", 1)), noSym: true},
+			sample{op: "AveragePool", in: at(ff(1, 2, 8, 7)), attrs: more(w, kernel, graph.Int("ceil_mode", 1)), noSym: true},
+			sample{op: "LpPool", in: at(ff(1, 2, 7, 6)), attrs: more(w, kernel), tol: 1e-5, noSym: true},
+			sample{op: "LpPool", in: at(fp(1, 2, 7, 6)), attrs: more(w, kernel, graph.Int("p", 3)), tol: 1e-5, noSym: true})
+	}
+	add(sample{op: "Conv", in: at(ff(2, 3, 9), ff(4, 3, 3)), attrs: attrs(graph.Ints("pads", 1, 1)), tol: 1e-5}, sample{op: "Conv", in: at(ff(2, 3, 5, 5), ff(4, 3, 1, 1), ff(4)), tol: 1e-5},
+		sample{op: "Conv", in: at(ff(2, 3, 5, 5), ff(4, 3, 3, 3)), attrs: attrs(graph.Ints("pads", 1, 1, 1, 1)), tol: 1e-5}, sample{op: "Conv", in: at(ff(0, 3, 5, 5), ff(4, 3, 3, 3)), tol: 1e-5},
+		sample{op: "Conv", in: at(ff(1, 2, 5, 4, 3), ff(4, 1, 3, 2, 2), ff(4)), attrs: attrs(graph.Ints("strides", 2, 1, 1), graph.Ints("pads", 1, 0, 1, 0, 1, 1), g(2)), tol: 1e-5, noSym: true},
+		sample{op: "ConvTranspose", in: at(ff(1, 2, 3, 2, 3), ff(2, 2, 2, 3, 2)), attrs: attrs(graph.Ints("strides", 2, 1, 3), graph.Ints("output_padding", 1, 0, 2)), tol: 1e-5, noSym: true},
+		sample{op: "ConvTranspose", in: at(ff(1, 2, 5), ff(2, 2, 3)), attrs: attrs(graph.Ints("strides", 3), graph.Ints("output_shape", 14)), tol: 1e-5, noSym: true},
+		sample{op: "ConvTranspose", in: at(ff(1, 2, 5), ff(2, 2, 3)), attrs: attrs(graph.Ints("strides", 2), graph.Ints("output_shape", 14), graph.Str("auto_pad", "SAME_UPPER")), tol: 1e-5, noSym: true},
+		sample{op: "ConvTranspose", in: at(ff(2, 2, 4, 4), ff(2, 2, 3, 3)), attrs: attrs(graph.Ints("pads", 1, 1, 1, 1)), tol: 1e-5, noSym: true},
+		sample{op: "LpPool", in: at(fd(1, 2, 9)), attrs: attrs(graph.Ints("kernel_shape", 3), graph.Int("p", 1))},
+		sample{op: "MaxPool", in: at(fd(2, 3, 7, 6)), attrs: more(windows[2], kernel, graph.Int("storage_order", 1)), out: 2, noSym: true},
+		sample{op: "MaxPool", in: at(fd(1, 2, 5, 5, 5)), attrs: attrs(graph.Ints("kernel_shape", 2, 3, 2), graph.Ints("strides", 2, 2, 2)), noSym: true},
+		sample{op: "MaxPool", in: at(s8(1, 2, 6)), attrs: attrs(graph.Ints("kernel_shape", 2)), noSym: true},
+		sample{op: "MaxPool", in: at(fd(2, 40, 9, 9)), attrs: attrs(graph.Ints("kernel_shape", 3, 3), graph.Ints("strides", 2, 2), graph.Ints("pads", 1, 1, 1, 1)), noSym: true},
+		sample{op: "MaxUnpool", in: at(ff(1, 1, 2, 2), ci2([]int64{5, 7, 13, 15}, 1, 1, 2, 2)), attrs: attrs(graph.Ints("kernel_shape", 2, 2), graph.Ints("strides", 2, 2)), noSym: true},
+		sample{op: "MaxUnpool", in: at(ff(1, 1, 2, 2), ci2([]int64{5, 7, 13, 15}, 1, 1, 2, 2), ci(1, 1, 5, 5)), attrs: attrs(graph.Ints("kernel_shape", 2, 2), graph.Ints("strides", 2, 2)), noSym: true})
+	for _, sh := range [][]int{{2, 3, 4, 5}, {3, 4, 7}, {2, 5, 1, 1}, {4, 16, 8, 8}} {
+		C := sh[1]
+		add(sample{op: "GlobalAveragePool", in: at(ff(sh...))}, sample{op: "GlobalMaxPool", in: at(fd(sh...))}, sample{op: "GlobalLpPool", in: at(ff(sh...)), tol: 1e-5}, sample{op: "GlobalLpPool", in: at(fp(sh...)), attrs: attrs(graph.Int("p", 3)), tol: 1e-5},
+			sample{op: "BatchNormalization", in: at(ff(sh...), ff(C), ff(C), ff(C), fp(C)), tol: 1e-5},
+			sample{op: "BatchNormalization", opset: 13, in: at(ff(sh...), ff(C), ff(C), ff(C), fp(C)), attrs: attrs(graph.Float("epsilon", 1e-3)), tol: 1e-5},
+			sample{op: "BatchNormalization", in: at(ff(sh...), ff(C), ff(C), konst(ff(C)), konst(fp(C))), attrs: attrs(graph.Int("training_mode", 1), graph.Float("momentum", 0.7), graph.Float("epsilon", 1e-2)), out: 3, tol: 2e-5},
+			sample{domain: graph.Domain, op: "BatchNormalizationTraining", in: at(ff(sh...), ff(C), ff(C), konst(ff(C)), konst(fp(C))), attrs: attrs(graph.Float("momentum", 0.7), graph.Float("epsilon", 1e-2)), out: 5, tol: 2e-5},
+			sample{domain: graph.Domain, op: "BatchNormalizationGrad", in: at(ff(sh...), ff(sh...), ff(C), ff(C), fp(C)), out: 3, tol: 5e-5},
+			sample{op: "InstanceNormalization", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(graph.Float("epsilon", 1e-2)), tol: 2e-5},
+			sample{op: "LRN", in: at(ff(sh...)), attrs: attrs(graph.Int("size", 3), graph.Float("alpha", 0.1)), tol: 1e-5}, sample{op: "LRN", in: at(ff(sh...)), attrs: attrs(graph.Int("size", 4), graph.Float("beta", 0.5), graph.Float("bias", 2)), tol: 1e-5})
+	}
+	for _, sh := range [][]int{{2, 4, 3, 5}, {3, 4, 6}, {2, 32, 8, 8}} {
+		C, n := sh[1], graph.Int("num_groups", 2)
+		add(sample{op: "GroupNormalization", opset: 18, in: at(ff(sh...), ff(2), ff(2)), attrs: attrs(n), tol: 2e-5, noSym: true},
+			sample{op: "GroupNormalization", opset: 21, in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(n), tol: 2e-5, noSym: true})
+	}
+	gw := func(x, dy []int, a ...graph.Attr) {
+		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
+	}
+	gw([]int{2, 4, 7, 6}, []int{2, 6, 5, 5}, kernel, g(2), graph.Ints("strides", 1, 1), graph.Ints("dilations", 1, 1), graph.Ints("pads", 0, 0, 0, 0))
+	gw([]int{2, 4, 7, 6}, []int{2, 6, 4, 3}, kernel, graph.Ints("strides", 2, 2), graph.Ints("dilations", 1, 1), graph.Ints("pads", 1, 0, 1, 0))
+	gw([]int{2, 3, 9}, []int{2, 3, 7}, graph.Ints("kernel_shape", 2), g(3), graph.Ints("strides", 1), graph.Ints("dilations", 3), graph.Ints("pads", 1, 0))
+	add(sample{domain: graph.Domain, op: "MaxPoolGrad", in: at(ff(1, 2, 3), konst(arg{t: tensor.OfInt64([]int64{0, 2, 2, 5, 6, 8}, 1, 2, 3)}), konst(ff(1, 2, 5))), noSym: true})
+	scale := func(v ...float32) arg { return konst(fx(v, len(v))) }
+	one := func(v float32) arg { return konst(fx([]float32{v})) }
+	zero := func(v uint8) arg { return konst(arg{t: tensor.OfUint8([]uint8{v})}) }
+	bias := arg{t: tensor.OfInt32([]int32{100, -200, 300, 0}, 4)}
+	for _, w := range windows {
+		add(sample{op: "QLinearConv", in: at(u8(1, 4, 7, 6), one(0.02), zero(120), konst(s8(4, 2, 3, 2)), scale(0.01, 0.02, 0.005, 0.01), konst(arg{t: tensor.OfInt8([]int8{0, 0, 0, 0}, 4)}), one(0.05), zero(100), bias), attrs: more(w, g(2)), tol: 1.01, noSym: true},
+			sample{op: "QLinearConv", in: at(u8(2, 2, 7, 6), one(0.02), zero(3), u8(5, 2, 3, 2), one(0.01), zero(128), one(0.05), zero(100)), attrs: w, tol: 1.01, noSym: true})
+	}
+}
+
+// ci2 are constant int64 values of a shape.
+func ci2(v []int64, shape ...int) arg { return arg{tensor.OfInt64(v, shape...), true} }
