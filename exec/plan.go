@@ -388,10 +388,11 @@ func (l *layout) inputViews() []view {
 }
 
 func (l *layout) reportOf(steps []step, arena int) Report {
-	r := Report{Nodes: len(steps), ArenaBytes: arena, ConstBytes: l.cons, Reference: map[string]int{}, IntegerOps: map[string]int{}}
+	r := Report{Nodes: len(steps), ArenaBytes: arena, ConstBytes: l.cons, Operators: map[string]int{}, Reference: map[string]int{}, IntegerOps: map[string]int{}}
 	for i := range steps {
 		st := &steps[i]
 		r.Flops += st.flops
+		r.Operators[st.node.FullOp()]++
 		if st.kernel.Integer {
 			r.Integer++
 			r.IntegerOps[st.node.FullOp()]++

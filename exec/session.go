@@ -204,7 +204,8 @@ func (s *Session) SetState(name string, t *tensor.Tensor) error {
 type Report struct {
 	Nodes        int            // nodes after the passes
 	Integer      int            // nodes that run on integer kernels
-	Reference    map[string]int // operators without a kernel for their shapes, with counts
+	Operators    map[string]int // operators after the passes, with counts
+	Reference    map[string]int // those without a kernel for their shapes
 	IntegerOps   map[string]int // integer operators with counts
 	ArenaBytes   int
 	ConstBytes   int

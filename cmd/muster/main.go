@@ -20,7 +20,7 @@ import (
 
 // verbs lists every verb, sorted by name: one file each.
 var verbs = []func(*app) *cobra.Command{
-	auditVerb, compressVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
+	auditVerb, benchVerb, compressVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
 	predictVerb, promoteVerb, releaseVerb, rollbackVerb, serveVerb, storeVerb, trainVerb, verifyVerb, versionVerb,
 }
 

@@ -23,7 +23,7 @@ func opsVerb(a *app) *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			var rows []opRow
 			for _, o := range op.All() {
-				rows = append(rows, opRow{fullName(&o), o.Since, o.Prepare != nil, o.Grad != nil, o.NoGrad})
+				rows = append(rows, opRow{fullOp(o.Domain, o.Name), o.Since, o.Prepare != nil, o.Grad != nil, o.NoGrad})
 			}
 			return a.print(map[string]any{"operators": rows}, func(p *printer) {
 				t := [][]string{{"operator", "since", "kernel", "gradient"}}
