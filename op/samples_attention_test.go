@@ -64,3 +64,52 @@ func attention(add func(...sample)) {
 	grad(f(2, 1, "4444"), []int{1, 2, 3, 4}, fu(1, 2, 1, 2, 3), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
 	grad(f(2, 2, "3333", graph.Int("causal", 1)), []int{1, 600, 64}, fu(5, 6, 1, 2, 600), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
 }
+
+// models has the operators around attention in language models.
+func models(add func(...sample)) {
+	ms := "com.microsoft"
+	for _, sh := range [][]int{{4, 6}, {2, 3, 64}, {70, 48}, {1, 1}, {3, 300}} {
+		C := sh[len(sh)-1]
+		for _, s := range []sample{{op: "RMSNormalization", opset: 23}, {op: "SimplifiedLayerNormalization", out: 2}, {domain: ms, op: "SimplifiedLayerNormalization"}} {
+			s.in, s.tol = at(ff(sh...), ff(C)), 1e-5
+			add(s)
+		}
+	}
+	add(sample{op: "RMSNormalization", opset: 23, in: at(ff(2, 3, 4), ff(3, 4)), attrs: attrs(graph.Int("axis", 1), graph.Float("epsilon", 1e-3)), tol: 1e-5},
+		sample{op: "RMSNormalization", opset: 23, in: at(as(ff(2, 3, 4), tensor.Float16), as(ff(4), tensor.Float16)), tol: 2e-3})
+	rot := func(i, heads, dim int64) []graph.Attr {
+		return attrs(graph.Int("interleaved", i), graph.Int("num_heads", heads), graph.Int("rotary_embedding_dim", dim))
+	}
+	for _, i := range []int64{0, 1} {
+		add(sample{op: "RotaryEmbedding", opset: 23, in: at(ff(2, 3, 5, 8), konst(ff(9, 4)), konst(ff(9, 4)), ix(0, 9, 2, 5)), attrs: rot(i, 0, 0)},
+			sample{op: "RotaryEmbedding", opset: 23, in: at(ff(2, 5, 24), konst(ff(2, 5, 4)), konst(ff(2, 5, 4))), attrs: rot(i, 3, 0)},
+			sample{op: "RotaryEmbedding", opset: 23, in: at(ff(2, 5, 24), konst(ff(9, 2)), konst(ff(9, 2)), ix(0, 9, 2, 5)), attrs: rot(i, 3, 4)},
+			sample{domain: ms, op: "RotaryEmbedding", in: at(ff(2, 5, 24), ix(0, 9, 2, 5), konst(ff(9, 4)), konst(ff(9, 4))), attrs: rot(i, 0, 0)},
+			sample{domain: ms, op: "RotaryEmbedding", in: at(ff(2, 3, 5, 8), arg{t: tensor.OfInt64([]int64{4}, 1)}, konst(ff(9, 4)), konst(ff(9, 4))), attrs: rot(i, 0, 0)})
+	}
+	for _, mode := range []string{"linear", "circular"} {
+		a := attrs(graph.Str("mode", mode))
+		add(sample{op: "TensorScatter", opset: 24, in: at(ff(2, 3, 6, 4), ff(2, 3, 2, 4), arg{t: tensor.OfInt64([]int64{0, 4}, 2)}), attrs: a},
+			sample{op: "TensorScatter", opset: 24, in: at(ff(2, 6, 4), ff(2, 6, 4)), attrs: append(a, graph.Int("axis", 1))})
+	}
+	add(sample{op: "TensorScatter", opset: 24, in: at(ix(0, 9, 2, 6, 4), ix(0, 9, 2, 3, 4), arg{t: tensor.OfInt64([]int64{5, 2}, 2)}), attrs: attrs(graph.Str("mode", "circular"))})
+	for _, act := range []string{"none", "silu"} {
+		a := attrs(graph.Str("activation", act))
+		add(sample{op: "CausalConvWithState", opset: 27, in: at(ff(2, 3, 7), ff(3, 1, 4), ff(3), ff(2, 3, 3)), out: 2, attrs: a, tol: 1e-5, noSym: true},
+			sample{op: "CausalConvWithState", opset: 27, in: at(ff(2, 3, 2), ff(3, 1, 4)), out: 2, attrs: a, tol: 1e-5, noSym: true},
+			sample{op: "CausalConvWithState", opset: 27, in: at(ff(1, 2, 70), ff(2, 1, 1)), attrs: a, tol: 1e-5, noSym: true})
+	}
+	for _, rule := range []string{"linear", "gated", "delta", "gated_delta"} {
+		a := attrs(graph.Int("q_num_heads", 4), graph.Int("kv_num_heads", 2), graph.Str("update_rule", rule))
+		gate, beta, past := none, none, none
+		if rule != "linear" && rule != "delta" {
+			gate = fu(-1, 0, 2, 5, 12)
+		}
+		if rule != "linear" && rule != "gated" {
+			beta, past = fu(0, 1, 2, 5, 2), ff(2, 2, 6, 4)
+		}
+		add(sample{op: "LinearAttention", opset: 27, in: at(ff(2, 5, 24), fu(-0.5, 0.5, 2, 5, 12), ff(2, 5, 8), past, gate, beta), out: 2, attrs: a, tol: 1e-5, noSym: true})
+	}
+	add(sample{op: "LinearAttention", opset: 27, in: at(ff(1, 70, 32), fu(-0.3, 0.3, 1, 70, 16), ff(1, 70, 32), none, fu(-1, 0, 1, 70, 1), fu(0, 1, 1, 70, 1)),
+		attrs: attrs(graph.Int("q_num_heads", 2), graph.Int("kv_num_heads", 1), graph.Float("scale", 0.5)), tol: 1e-4, noSym: true})
+}

@@ -24,6 +24,7 @@ func samples() []sample {
 	indexing(add)
 	moreReductions(add)
 	convolutions(add)
+	models(add)
 	return s
 }
 

@@ -27,6 +27,7 @@ var table = []Op{
 	opBitwiseXor,
 	opCast,
 	opCastLike,
+	opCausalConv,
 	opCeil,
 	opCelu,
 	opCenterCropPad,
@@ -82,6 +83,7 @@ var table = []Op{
 	opLeakyRelu,
 	opLess,
 	opLessOrEqual,
+	opLinearAttention,
 	opLog,
 	opLogSoftmax1,
 	opLogSoftmax13,
@@ -110,6 +112,7 @@ var table = []Op{
 	opQLinearConv,
 	opQLinearMatMul,
 	opQuantizeLinear,
+	opRMSNormalization,
 	opRange,
 	opReciprocal,
 	opReduceL11,
@@ -135,6 +138,7 @@ var table = []Op{
 	opRelu,
 	opReshape,
 	opReverseSequence,
+	opRotaryEmbedding,
 	opRound,
 	opScatter,
 	opScatterElements,
@@ -144,6 +148,7 @@ var table = []Op{
 	opShrink,
 	opSigmoid,
 	opSign,
+	opSimplifiedLayerNorm,
 	opSin,
 	opSinh,
 	opSize,
@@ -166,6 +171,7 @@ var table = []Op{
 	opSwish,
 	opTan,
 	opTanh,
+	opTensorScatter,
 	opThresholdedRelu,
 	opTile,
 	opTopK1,
@@ -181,6 +187,8 @@ var table = []Op{
 
 	// domain com.microsoft
 	opFusedMatMul,
+	opMicrosoftRotaryEmbedding,
+	opMicrosoftSimplifiedLayerNorm,
 
 	// domain muster
 	opAdamW,
