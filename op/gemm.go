@@ -134,7 +134,7 @@ var opFusedMatMul = Op{
 		return one(b.Op("Mul", b.Op("MatMul", x...), param(b, n, in[0], "alpha", 1)))
 	},
 	Prepare: func(p *Prep) (Kernel, bool) {
-		return matmulKernel(p, p.Node.Int("transA", 0) != 0, p.Node.Int("transB", 0) != 0, p.Node.Float("alpha", 1), nil)
+		return matmulKernel(p, p.Node.Int("transA", 0) != 0, p.Node.Int("transB", 0) != 0, p.Node.Float("alpha", 1), nil, nil)
 	},
 	Flops: func(in, out []*graph.Value) int64 {
 		a, _ := in[0].Static()
@@ -161,39 +161,4 @@ func swapEnd(s []graph.Dim, trans int64) []graph.Dim {
 	out := append([]graph.Dim{}, s...)
 	out[len(s)-1], out[len(s)-2] = s[len(s)-2], s[len(s)-1]
 	return out
-}
-
-// Linear(X, W, B) is X [..., K] times W [K, N] plus B [N] in one kernel.
-var opLinear = Op{
-	Domain: graph.Domain, Name: "Linear", Since: 1, MinIn: 3, MaxIn: 3, MinOut: 1, MaxOut: 1,
-	Infer: func(c *InferCall) error {
-		if err := firstErr(c.wantFloat(0), c.sameTypes(), c.wantRank(1, 2), c.wantRank(2, 1)); err != nil {
-			return err
-		}
-		s, err := c.matmulDims(c.In[0].Shape, c.In[1].Shape)
-		if err != nil {
-			return err
-		}
-		if n := c.In[2].Shape; s != nil && n != nil {
-			if d := s[len(s)-1]; d.Known() && n[0].Known() && d.Size != n[0].Size {
-				return c.Errorf("a bias of %v for %v", n, s)
-			}
-		}
-		c.Set(0, c.In[0].DType, s)
-		return nil
-	},
-	Ref: func(c *Call) error {
-		as, bs, M, K, N := matmulViews(c.In[0].Shape, c.In[1].Shape, false, false)
-		y, bias := matmul(floats(c.In[0]), floats(c.In[1]), as, bs, M, K, N, 1), floats(c.In[2])
-		for i := range y {
-			y[i] += bias[i%N]
-		}
-		setFloats(c.Out[0], y)
-		return nil
-	},
-	Body: func(b *graph.Builder, _ *graph.Node, in []*graph.Value) []*graph.Value {
-		return one(b.Op("Add", b.Op("MatMul", in[0], in[1]), in[2]))
-	},
-	Prepare: func(p *Prep) (Kernel, bool) { return matmulKernel(p, false, false, 1, p.In[2]) },
-	Flops:   matmulFlops(lastAxis),
 }

@@ -162,7 +162,7 @@ var opMatMul = Op{
 		return nil
 	},
 	Grad:    matmulGrad,
-	Prepare: func(p *Prep) (Kernel, bool) { return matmulKernel(p, false, false, 1, nil) },
+	Prepare: func(p *Prep) (Kernel, bool) { return matmulKernel(p, false, false, 1, nil, nil) },
 	Flops:   matmulFlops(lastAxis),
 }
 

@@ -79,13 +79,16 @@ func (r *matrices) run(a, b, c, bias []float32, scratch []byte) {
 	}
 }
 
-// matmulKernel is for MatMul, FusedMatMul and Linear: alpha a b + bias, where bias goes with alpha 1 only.
-func matmulKernel(p *Prep, transA, transB bool, alpha float32, bias *tensor.Tensor) (Kernel, bool) {
+// matmulKernel is for MatMul, FusedMatMul and Linear: alpha a b + bias + residual and an activation, where
+// what is added and the activation go with alpha 1 and a matrix b only.
+func matmulKernel(p *Prep, transA, transB bool, alpha float32, bias, residual *tensor.Tensor) (Kernel, bool) {
 	r, ok := newProduct(p, transA, transB)
 	if !ok {
 		return Kernel{}, false
 	}
 	n := p.Out[0].Elems()
+	r.g.Post = post(p.Node)
+	r.g.Post.LDR = r.g.N
 	var scale func(in, out []*tensor.Tensor, scratch []byte)
 	if alpha != 1 {
 		scale = split(tasksFor(n), func(_, out []*tensor.Tensor, _ []byte, task int) {
@@ -100,6 +103,9 @@ func matmulKernel(p *Prep, transA, transB bool, alpha float32, bias *tensor.Tens
 		var b []float32
 		if bias != nil {
 			b = in[2].Float32s()
+		}
+		if residual != nil {
+			r.g.Post.Residual = in[3].Float32s()
 		}
 		r.run(in[0].Float32s(), in[1].Float32s(), out[0].Float32s(), b, scratch)
 		if scale != nil {

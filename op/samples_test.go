@@ -17,6 +17,7 @@ func samples() []sample {
 	structure(add)
 	reductions(add)
 	products(add)
+	linears(add)
 	quantized(add)
 	private(add)
 	mathOps(add)

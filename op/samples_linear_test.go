@@ -1,0 +1,29 @@
+package op_test
+
+import "muster/graph"
+
+// linears are the products that end in a bias, a residual and an activation.
+func linears(add func(...sample)) {
+	for _, act := range []string{"", "Relu", "Gelu", "GeluTanh", "Silu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu"} {
+		a := attrs(graph.Str("activation", act))
+		switch act {
+		case "HardSigmoid":
+			a = append(a, graph.Float("alpha", 0.2), graph.Float("beta", 0.5))
+		case "Clip":
+			a = append(a, graph.Float("alpha", -0.5), graph.Float("beta", 0.8))
+		case "LeakyRelu":
+			a = append(a, graph.Float("alpha", 0.1))
+		}
+		l := sample{domain: graph.Domain, op: "Linear", attrs: a, tol: 2e-5}
+		for _, in := range [][]arg{at(ff(5, 9), ff(9, 7), ff(7), ff(5, 7)), at(ff(2, 3, 9), konst(ff(9, 40)), none, ff(2, 3, 40)),
+			at(ff(2, 3, 9), konst(ff(9, 40)), konst(ff(40))), at(ff(4, 9), ff(9, 33)), at(ff(1, 70), konst(ff(70, 130)), ff(130), ff(1, 130))} {
+			l.in, l.noSym = in, len(in) > 3
+			add(l)
+		}
+	}
+	big := sample{domain: graph.Domain, op: "Linear", attrs: attrs(graph.Str("activation", "Relu"), graph.Int("transB", 1)), tol: 2e-5}
+	for _, in := range [][]arg{at(ff(180, 33), konst(ff(70, 33)), ff(70), ff(180, 70)), at(ff(6, 5), ff(7, 5)), at(ff(0, 5), ff(7, 5))} {
+		big.in = in
+		add(big)
+	}
+}
