@@ -1,11 +1,5 @@
 package kernel
 
-import (
-	"math"
-
-	"muster/internal/detmath"
-)
-
 // Act is an activation that a matrix product or a convolution may apply to its results.
 type Act uint8
 
@@ -37,40 +31,25 @@ func Activate(act Act, dst, x []float32, lo, hi float32) {
 	switch act {
 	case ActNone:
 		copy(dst, x)
+	case ActRelu:
+		Relu(dst, x)
+	case ActGelu:
+		Gelu(dst, x)
 	case ActGeluTanh:
 		GeluTanh(dst, x)
-	default:
-		for i, v := range x {
-			dst[i] = activateRef(act, v, lo, hi)
-		}
-	}
-}
-
-// activateRef is the meaning of Activate.
-func activateRef(act Act, x, lo, hi float32) float32 {
-	switch act {
-	case ActRelu:
-		return max(x, 0)
-	case ActGelu:
-		return float32(0.5 * float64(x) * (1 + math.Erf(float64(x)/math.Sqrt2)))
-	case ActGeluTanh:
-		return x / gateRef(x)
 	case ActSilu:
-		return float32(float64(x) / (1 + detmath.Exp(-float64(x))))
+		Silu(dst, x)
 	case ActSigmoid:
-		return float32(1 / (1 + detmath.Exp(-float64(x))))
+		Sigmoid(dst, x)
 	case ActTanh:
-		return float32(math.Tanh(float64(x)))
+		Tanh(dst, x)
 	case ActHardSwish:
-		return x * max(0, min(1, float32(x/6)+0.5))
+		HardSwish(dst, x)
 	case ActHardSigmoid:
-		return max(0, min(1, float32(lo*x)+hi))
+		HardSigmoid(dst, x, lo, hi)
 	case ActClip:
-		return min(max(x, lo), hi)
+		Clip(dst, x, lo, hi)
 	case ActLeakyRelu:
-		if x < 0 {
-			return lo * x
-		}
+		LeakyRelu(dst, x, lo)
 	}
-	return x
 }

@@ -10,82 +10,13 @@ import (
 // Element-wise and row kernels. Each call is single-threaded; the caller splits rows
 // over threads by shape. dst may be one of the sources. A sum runs in 16 lanes (lane l
 // takes elements l, l+16, ...) and ends in one tree: l with l+8, l+4, l+2, l+1.
-//
-// Assembly handles multiples of 16; the rest goes through a padded copy, which
-// gives the same bits as a loop that leaves the missing lanes alone.
+// What is left after whole vectors runs under a mask that leaves the missing lanes alone.
 
 // fast reports whether assembly runs.
 func fast() bool { return haveAsm && cpu.Active() != cpu.Ref }
 
 // lanes is one vector.
 type lanes [16]float32
-
-// tailOf copies the last n%16 elements of x into a padded vector.
-func tailOf(x []float32, pad float32) (v lanes) {
-	n := copy(v[:], x[len(x)&^15:])
-	for i := n; i < 16; i++ {
-		v[i] = pad
-	}
-	return v
-}
-
-// Exp is dst = e^x, error at most 2 ulp (largest seen 1.2e-7 relative). NaN stays NaN.
-func Exp(dst, x []float32) {
-	if !fast() {
-		for i, v := range x {
-			dst[i] = expRef(v)
-		}
-		return
-	}
-	n := len(x) &^ 15
-	if n > 0 {
-		vexp(n, &dst[0], &x[0])
-	}
-	if n < len(x) {
-		a := tailOf(x, 0)
-		vexp(16, &a[0], &a[0])
-		copy(dst[n:len(x)], a[:])
-	}
-}
-
-// GeluTanh is the Gaussian error linear unit in its tanh form, x/(1+e^-2u) with
-// u = sqrt(2/pi) (x + 0.044715 x^3) (Hendrycks and Gimpel, arXiv 1606.08415).
-func GeluTanh(dst, x []float32) {
-	if !fast() {
-		for i, v := range x {
-			dst[i] = v / gateRef(v)
-		}
-		return
-	}
-	n := len(x) &^ 15
-	if n > 0 {
-		vgelu(n, &dst[0], &x[0])
-	}
-	if n < len(x) {
-		a := tailOf(x, 0)
-		vgelu(16, &a[0], &a[0])
-		copy(dst[n:len(x)], a[:])
-	}
-}
-
-// GeluTanhGrad is dx = dy times the derivative of GeluTanh at x.
-func GeluTanhGrad(dx, dy, x []float32) {
-	if !fast() {
-		for i, v := range x {
-			dx[i] = geluGradRef(dy[i], v)
-		}
-		return
-	}
-	n := len(x) &^ 15
-	if n > 0 {
-		vgelugrad(n, &dx[0], &dy[0], &x[0])
-	}
-	if n < len(x) {
-		a, b := tailOf(x, 0), tailOf(dy, 0)
-		vgelugrad(16, &a[0], &b[0], &a[0])
-		copy(dx[n:len(x)], a[:])
-	}
-}
 
 // Binary is an element-wise operation of two operands.
 type Binary uint8
@@ -96,88 +27,131 @@ const (
 	Sub
 	Mul
 	Div
+	Max     // NaN if an operand is
+	Min     // NaN if an operand is
+	SubFrom // s - a, MapScalar only
+	DivBy   // s / a, MapScalar only
 )
 
 // Map2 is dst = a op b; a, b and dst have the same length.
 func Map2(op Binary, dst, a, b []float32) {
-	if !fast() {
+	n := len(a)
+	if !fast() || n == 0 {
 		map2Ref(op, dst, a, b)
 		return
 	}
-	n := len(a) &^ 15
-	if n > 0 {
-		switch op {
-		case Add:
-			vadd(n, &dst[0], &a[0], &b[0])
-		case Sub:
-			vsub(n, &dst[0], &a[0], &b[0])
-		case Mul:
-			vmul(n, &dst[0], &a[0], &b[0])
-		case Div:
-			vdiv(n, &dst[0], &a[0], &b[0])
-		}
+	d, x, y := &dst[:n][0], &a[0], &b[:n][0]
+	switch op {
+	case Add:
+		vadd(n, d, x, y)
+	case Sub:
+		vsub(n, d, x, y)
+	case Mul:
+		vmul(n, d, x, y)
+	case Div:
+		vdiv(n, d, x, y)
+	case Max:
+		vmaxi(n, d, x, y)
+	case Min:
+		vmini(n, d, x, y)
 	}
-	map2Ref(op, dst[n:len(a)], a[n:], b[n:len(a)])
 }
 
 // MapScalar is dst = a op s.
 func MapScalar(op Binary, dst, a []float32, s float32) {
-	if !fast() {
+	n := len(a)
+	if !fast() || n == 0 {
 		mapScalarRef(op, dst, a, s)
 		return
 	}
-	n := len(a) &^ 15
-	if n > 0 {
-		switch op {
-		case Add:
-			vadds(n, &dst[0], &a[0], s)
-		case Sub:
-			vsubs(n, &dst[0], &a[0], s)
-		case Mul:
-			vmuls(n, &dst[0], &a[0], s)
-		case Div:
-			vdivs(n, &dst[0], &a[0], s)
-		}
+	d, x := &dst[:n][0], &a[0]
+	switch op {
+	case Add:
+		vadds(n, d, x, s)
+	case Sub:
+		vsubs(n, d, x, s)
+	case Mul:
+		vmuls(n, d, x, s)
+	case Div:
+		vdivs(n, d, x, s)
+	case Max:
+		vmaxis(n, d, x, s)
+	case Min:
+		vminis(n, d, x, s)
+	case SubFrom:
+		vrsubs(n, d, x, s)
+	case DivBy:
+		vrdivs(n, d, x, s)
 	}
-	mapScalarRef(op, dst[n:len(a)], a[n:], s)
 }
-
-// maxTail is the longest row with a length that is not a multiple of 16 that runs in assembly.
-const maxTail = 1024
 
 // Sum returns the sum of x.
 func Sum(x []float32) float32 {
-	switch {
-	case !fast() || len(x) == 0 || len(x)%16 != 0 && len(x) > maxTail:
+	if !fast() || len(x) == 0 {
 		return sumRef(x)
-	case len(x)%16 == 0:
-		return vsum(len(x), &x[0])
 	}
-	var b [maxTail]float32
-	copy(b[:], x)
-	return vsum((len(x)+15)&^15, &b[0])
+	return vsum(len(x), &x[0])
+}
+
+// AbsSum returns the sum of |x|.
+func AbsSum(x []float32) float32 {
+	if !fast() || len(x) == 0 {
+		return absSumRef(x)
+	}
+	return vabssum(len(x), &x[0])
 }
 
 // Dot returns the sum of a*b.
 func Dot(a, b []float32) float32 {
-	switch {
-	case !fast() || len(a) == 0 || len(a)%16 != 0 && len(a) > maxTail:
+	if !fast() || len(a) == 0 {
 		return dotRef(a, b)
-	case len(a)%16 == 0:
-		return vdot(len(a), &a[0], &b[0])
 	}
-	var x, y [maxTail]float32
-	copy(x[:], a)
-	copy(y[:], b[:len(a)])
-	return vdot((len(a)+15)&^15, &x[0], &y[0])
+	return vdot(len(a), &a[0], &b[:len(a)][0])
+}
+
+// Squares returns the sum of (x-m)^2.
+func Squares(x []float32, m float32) float32 {
+	if !fast() || len(x) == 0 {
+		return squaresRef(x, m)
+	}
+	return vsquares(len(x), &x[0], m)
+}
+
+// Greatest returns the largest element of x, NaN if there is one, -Inf of none.
+func Greatest(x []float32) float32 {
+	if !fast() || len(x) == 0 {
+		m := float32(math.Inf(-1))
+		for _, v := range x {
+			m = greatest(m, v)
+		}
+		return m + 0 // of two zeros the positive one
+	}
+	if nan := vnans(len(x), &x[0]); nan != nan {
+		return nan
+	}
+	return vmax(len(x), &x[0]) + 0
+}
+
+// Least returns the smallest element of x, NaN if there is one, +Inf of none.
+func Least(x []float32) float32 {
+	if !fast() || len(x) == 0 {
+		m := float32(math.Inf(1))
+		for _, v := range x {
+			m = least(m, v)
+		}
+		return m + 0
+	}
+	if nan := vnans(len(x), &x[0]); nan != nan {
+		return nan
+	}
+	return vmin(len(x), &x[0]) + 0
 }
 
 // Softmax writes e^(x-max)/sum for every row of x [rows, cols].
 func Softmax(dst, x []float32, rows, cols int) {
 	for r := 0; r < rows; r++ {
 		d, v := dst[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols]
-		s := expRow(d, v, rowMax(v))
-		MapScalar(Div, d, d, s)
+		MapScalar(Mul, d, d, 1/expRow(d, v, rowMax(v)))
 	}
 }
 
@@ -186,52 +160,34 @@ func LogSoftmax(dst, x []float32, rows, cols int) {
 	for r := 0; r < rows; r++ {
 		d, v := dst[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols]
 		m := rowMax(v)
-		var buf [maxTail]float32
-		e := buf[:]
-		if cols > maxTail {
-			e = make([]float32, cols) // long rows only
-		}
-		s := expRow(e[:cols], v, m)
-		l := float32(detmath.Log(float64(s)))
-		for i, t := range v {
-			d[i] = float32(t-m) - l
-		}
+		l := float32(detmath.Log(float64(expSum(v, m))))
+		MapScalar(Sub, d, v, m)
+		MapScalar(Sub, d, d, l)
 	}
 }
 
-// rowMax returns the largest element of one row.
+// rowMax returns the largest element of one row; NaN may be lost.
 func rowMax(x []float32) float32 {
-	if !fast() || len(x) < 16 {
+	if !fast() || len(x) == 0 {
 		return maxRef(x)
 	}
-	n := len(x) &^ 15
-	m := vmax(n, &x[0])
-	for _, v := range x[n:] {
-		if !(m > v) {
-			m = v
-		}
-	}
-	return m
+	return vmax(len(x), &x[0])
 }
 
-// expRow is d = e^(x-m) and returns the sum.
+// expRow is d = e^(x-m) for an m that is not below any x, and returns the sum.
 func expRow(d, x []float32, m float32) float32 {
-	switch n := len(x); {
-	case !fast() || n == 0 || n%16 != 0 && n > maxTail:
+	if !fast() || len(x) == 0 {
 		return expRowRef(d, x, m)
-	case n%16 == 0:
-		return vexpsum(n, &d[0], &x[0], m)
-	default:
-		var b [maxTail]float32
-		up := (n + 15) &^ 15
-		copy(b[:], x)
-		for i := n; i < up; i++ {
-			b[i] = float32(math.Inf(-1))
-		}
-		s := vexpsum(up, &b[0], &b[0], m)
-		copy(d[:n], b[:])
-		return s
 	}
+	return vexpsum(len(x), &d[:len(x)][0], &x[0], m)
+}
+
+// expSum is expRow without its row.
+func expSum(x []float32, m float32) float32 {
+	if !fast() || len(x) == 0 {
+		return expSumRef(x, m)
+	}
+	return vexpsumonly(len(x), &x[0], m)
 }
 
 // SoftmaxGrad is dx = y*(dy - sum(dy*y)) for every row.
@@ -244,39 +200,21 @@ func SoftmaxGrad(dx, dy, y []float32, rows, cols int) {
 
 // mulSub is dst = y*(x-s).
 func mulSub(dst, y, x []float32, s float32) {
-	n := 0
-	if fast() {
-		if n = len(x) &^ 15; n > 0 {
-			vmulsub(n, &dst[0], &y[0], &x[0], s)
-		}
+	if fast() && len(x) > 0 {
+		vmulsub(len(x), &dst[:len(x)][0], &y[:len(x)][0], &x[0], s)
+		return
 	}
-	for i := n; i < len(x); i++ {
-		dst[i] = float32(x[i]-s) * y[i]
+	for i, v := range x {
+		dst[i] = float32(v-s) * y[i]
 	}
 }
 
 // LayerNorm normalises every row of x [rows, cols] to mean 0 and variance 1, then
 // applies scale and bias [cols]. mean and invstd [rows] are kept for the gradient; either may be nil.
 func LayerNorm(y, mean, invstd, x, scale, bias []float32, rows, cols int, eps float32) {
-	asm := fast() && cols%16 == 0 && cols > 0
 	for r := 0; r < rows; r++ {
 		v := x[r*cols : (r+1)*cols]
-		m := Sum(v) / float32(cols)
-		var q float32
-		if asm {
-			q = vsquares(cols, &v[0], m)
-		} else {
-			q = squaresRef(v, m)
-		}
-		inv := 1 / float32(math.Sqrt(float64(float32(q/float32(cols))+eps)))
-		d := y[r*cols : (r+1)*cols]
-		if asm {
-			vnorm(cols, &d[0], &v[0], &scale[0], &bias[0], m, inv)
-		} else {
-			for i, t := range v {
-				d[i] = FMA(float32(t-m)*inv, scale[i], bias[i])
-			}
-		}
+		m, inv := normRow(y[r*cols:(r+1)*cols], v, Sum(v), scale, bias, eps)
 		if mean != nil {
 			mean[r] = m
 		}
@@ -286,10 +224,61 @@ func LayerNorm(y, mean, invstd, x, scale, bias []float32, rows, cols int, eps fl
 	}
 }
 
+// AddLayerNorm is LayerNorm of a + b, which goes to sum [rows, cols]. y may be sum.
+func AddLayerNorm(y, sum, a, b, scale, bias []float32, rows, cols int, eps float32) {
+	for r := 0; r < rows; r++ {
+		lo, hi := r*cols, (r+1)*cols
+		t := addSum(sum[lo:hi], a[lo:hi], b[lo:hi])
+		normRow(y[lo:hi], sum[lo:hi], t, scale, bias, eps)
+	}
+}
+
+// addSum is d = a + b and returns the sum.
+func addSum(d, a, b []float32) float32 {
+	if !fast() || len(a) == 0 {
+		return addSumRef(d, a, b)
+	}
+	return vaddsum(len(a), &d[:len(a)][0], &a[0], &b[:len(a)][0])
+}
+
+// normRow normalises one row with a known sum.
+func normRow(y, x []float32, sum float32, scale, bias []float32, eps float32) (m, inv float32) {
+	n := float32(len(x))
+	m = sum / n
+	inv = 1 / float32(math.Sqrt(float64(float32(Squares(x, m)/n)+eps)))
+	if fast() && len(x) > 0 {
+		vnorm(len(x), &y[:len(x)][0], &x[0], &scale[:len(x)][0], &bias[:len(x)][0], m, inv)
+		return m, inv
+	}
+	for i, t := range x {
+		y[i] = FMA(float32(t-m)*inv, scale[i], bias[i])
+	}
+	return m, inv
+}
+
+// RMSNorm divides every row by the root of its mean square plus eps and multiplies by scale
+// [cols] (Zhang and Sennrich, arXiv 1910.07467). inv [rows] is kept for the gradient; it may be nil.
+func RMSNorm(y, inv, x, scale []float32, rows, cols int, eps float32) {
+	for r := 0; r < rows; r++ {
+		v, d := x[r*cols:(r+1)*cols], y[r*cols:(r+1)*cols]
+		s := 1 / float32(math.Sqrt(float64(float32(Dot(v, v)/float32(cols))+eps)))
+		if inv != nil {
+			inv[r] = s
+		}
+		if fast() && cols > 0 {
+			vrms(cols, &d[0], &v[0], &scale[:cols][0], s)
+			continue
+		}
+		for i, t := range v {
+			d[i] = float32(t*s) * scale[i]
+		}
+	}
+}
+
 // LayerNormGrad is the gradient of LayerNorm by its input: with g = dy*scale and the
 // normalised x^, dx = invstd*(g - mean(g) - x^*mean(g*x^)) (Ba et al., arXiv 1607.06450).
 func LayerNormGrad(dx, dy, x, scale, mean, invstd []float32, rows, cols int) {
-	asm := fast() && cols%16 == 0 && cols > 0
+	asm := fast() && cols > 0
 	n := float32(cols)
 	for r := 0; r < rows; r++ {
 		d, v, o := dy[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols], dx[r*cols:(r+1)*cols]
@@ -306,7 +295,7 @@ func LayerNormGrad(dx, dy, x, scale, mean, invstd []float32, rows, cols int) {
 
 // LayerNormParamGrad adds, over rows in ascending order, dy*x^ to dscale and dy to dbias [cols].
 func LayerNormParamGrad(dscale, dbias, dy, x, mean, invstd []float32, rows, cols int) {
-	asm := fast() && cols%16 == 0 && cols > 0
+	asm := fast() && cols > 0
 	for r := 0; r < rows; r++ {
 		d, v := dy[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols]
 		if asm {

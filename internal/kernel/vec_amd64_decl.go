@@ -8,17 +8,17 @@ import "muster/internal/cpu"
 
 const haveAsm = true
 
-// vexp512 is dst = e^x. n is a positive multiple of 16.
+// vexp512 is dst = e^x. n is positive.
 //
 //go:noescape
 func vexp512(n int, dst *float32, x *float32)
 
-// vexp256 is dst = e^x. n is a positive multiple of 16.
+// vexp256 is dst = e^x. n is positive.
 //
 //go:noescape
 func vexp256(n int, dst *float32, x *float32)
 
-// vexp is dst = e^x. n is a positive multiple of 16.
+// vexp is dst = e^x. n is positive.
 func vexp(n int, dst *float32, x *float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vexp512(n, dst, x)
@@ -27,35 +27,93 @@ func vexp(n int, dst *float32, x *float32) {
 	vexp256(n, dst, x)
 }
 
-// vexpsum512 is dst = e^(x-m), and returns the sum. n is a positive multiple of 16.
+// vexpm1512 is dst = e^x - 1. n is positive.
 //
 //go:noescape
-func vexpsum512(n int, dst *float32, x *float32, m float32) (sum float32)
+func vexpm1512(n int, dst *float32, x *float32)
 
-// vexpsum256 is dst = e^(x-m), and returns the sum. n is a positive multiple of 16.
+// vexpm1256 is dst = e^x - 1. n is positive.
 //
 //go:noescape
-func vexpsum256(n int, dst *float32, x *float32, m float32) (sum float32)
+func vexpm1256(n int, dst *float32, x *float32)
 
-// vexpsum is dst = e^(x-m), and returns the sum. n is a positive multiple of 16.
-func vexpsum(n int, dst *float32, x *float32, m float32) (sum float32) {
+// vexpm1 is dst = e^x - 1. n is positive.
+func vexpm1(n int, dst *float32, x *float32) {
 	if cpu.Active() == cpu.AVX512 {
-		return vexpsum512(n, dst, x, m)
+		vexpm1512(n, dst, x)
+		return
 	}
-	return vexpsum256(n, dst, x, m)
+	vexpm1256(n, dst, x)
 }
 
-// vgelu512 is the tanh form of the Gaussian error linear unit. n is a positive multiple of 16.
+// vlog512 is dst = log x. n is positive.
+//
+//go:noescape
+func vlog512(n int, dst *float32, x *float32)
+
+// vlog256 is dst = log x. n is positive.
+//
+//go:noescape
+func vlog256(n int, dst *float32, x *float32)
+
+// vlog is dst = log x. n is positive.
+func vlog(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vlog512(n, dst, x)
+		return
+	}
+	vlog256(n, dst, x)
+}
+
+// vlog1p512 is dst = log(1+x). n is positive.
+//
+//go:noescape
+func vlog1p512(n int, dst *float32, x *float32)
+
+// vlog1p256 is dst = log(1+x). n is positive.
+//
+//go:noescape
+func vlog1p256(n int, dst *float32, x *float32)
+
+// vlog1p is dst = log(1+x). n is positive.
+func vlog1p(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vlog1p512(n, dst, x)
+		return
+	}
+	vlog1p256(n, dst, x)
+}
+
+// verf512 is dst = erf x. n is positive.
+//
+//go:noescape
+func verf512(n int, dst *float32, x *float32)
+
+// verf256 is dst = erf x. n is positive.
+//
+//go:noescape
+func verf256(n int, dst *float32, x *float32)
+
+// verf is dst = erf x. n is positive.
+func verf(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		verf512(n, dst, x)
+		return
+	}
+	verf256(n, dst, x)
+}
+
+// vgelu512 is the tanh form of the Gaussian error linear unit. n is positive.
 //
 //go:noescape
 func vgelu512(n int, dst *float32, x *float32)
 
-// vgelu256 is the tanh form of the Gaussian error linear unit. n is a positive multiple of 16.
+// vgelu256 is the tanh form of the Gaussian error linear unit. n is positive.
 //
 //go:noescape
 func vgelu256(n int, dst *float32, x *float32)
 
-// vgelu is the tanh form of the Gaussian error linear unit. n is a positive multiple of 16.
+// vgelu is the tanh form of the Gaussian error linear unit. n is positive.
 func vgelu(n int, dst *float32, x *float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vgelu512(n, dst, x)
@@ -64,17 +122,416 @@ func vgelu(n int, dst *float32, x *float32) {
 	vgelu256(n, dst, x)
 }
 
-// vgelugrad512 is dx = dy times the derivative of vgelu at x. n is a positive multiple of 16.
+// vgeluerf512 is the Gaussian error linear unit. n is positive.
+//
+//go:noescape
+func vgeluerf512(n int, dst *float32, x *float32)
+
+// vgeluerf256 is the Gaussian error linear unit. n is positive.
+//
+//go:noescape
+func vgeluerf256(n int, dst *float32, x *float32)
+
+// vgeluerf is the Gaussian error linear unit. n is positive.
+func vgeluerf(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vgeluerf512(n, dst, x)
+		return
+	}
+	vgeluerf256(n, dst, x)
+}
+
+// vtanh512 is dst = tanh x. n is positive.
+//
+//go:noescape
+func vtanh512(n int, dst *float32, x *float32)
+
+// vtanh256 is dst = tanh x. n is positive.
+//
+//go:noescape
+func vtanh256(n int, dst *float32, x *float32)
+
+// vtanh is dst = tanh x. n is positive.
+func vtanh(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtanh512(n, dst, x)
+		return
+	}
+	vtanh256(n, dst, x)
+}
+
+// vsigmoid512 is dst = 1/(1+e^-x). n is positive.
+//
+//go:noescape
+func vsigmoid512(n int, dst *float32, x *float32)
+
+// vsigmoid256 is dst = 1/(1+e^-x). n is positive.
+//
+//go:noescape
+func vsigmoid256(n int, dst *float32, x *float32)
+
+// vsigmoid is dst = 1/(1+e^-x). n is positive.
+func vsigmoid(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsigmoid512(n, dst, x)
+		return
+	}
+	vsigmoid256(n, dst, x)
+}
+
+// vsilu512 is dst = x/(1+e^-x). n is positive.
+//
+//go:noescape
+func vsilu512(n int, dst *float32, x *float32)
+
+// vsilu256 is dst = x/(1+e^-x). n is positive.
+//
+//go:noescape
+func vsilu256(n int, dst *float32, x *float32)
+
+// vsilu is dst = x/(1+e^-x). n is positive.
+func vsilu(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsilu512(n, dst, x)
+		return
+	}
+	vsilu256(n, dst, x)
+}
+
+// vsoftplus512 is dst = log(1+e^x). n is positive.
+//
+//go:noescape
+func vsoftplus512(n int, dst *float32, x *float32)
+
+// vsoftplus256 is dst = log(1+e^x). n is positive.
+//
+//go:noescape
+func vsoftplus256(n int, dst *float32, x *float32)
+
+// vsoftplus is dst = log(1+e^x). n is positive.
+func vsoftplus(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsoftplus512(n, dst, x)
+		return
+	}
+	vsoftplus256(n, dst, x)
+}
+
+// vmish512 is dst = x tanh(log(1+e^x)). n is positive.
+//
+//go:noescape
+func vmish512(n int, dst *float32, x *float32)
+
+// vmish256 is dst = x tanh(log(1+e^x)). n is positive.
+//
+//go:noescape
+func vmish256(n int, dst *float32, x *float32)
+
+// vmish is dst = x tanh(log(1+e^x)). n is positive.
+func vmish(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmish512(n, dst, x)
+		return
+	}
+	vmish256(n, dst, x)
+}
+
+// vsin512 is dst = sin x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vsin512(n int, dst *float32, x *float32)
+
+// vsin256 is dst = sin x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vsin256(n int, dst *float32, x *float32)
+
+// vsin is dst = sin x for |x| at most sinEnd. n is positive.
+func vsin(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsin512(n, dst, x)
+		return
+	}
+	vsin256(n, dst, x)
+}
+
+// vcos512 is dst = cos x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vcos512(n int, dst *float32, x *float32)
+
+// vcos256 is dst = cos x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vcos256(n int, dst *float32, x *float32)
+
+// vcos is dst = cos x for |x| at most sinEnd. n is positive.
+func vcos(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vcos512(n, dst, x)
+		return
+	}
+	vcos256(n, dst, x)
+}
+
+// vsqrt512 is dst = sqrt x. n is positive.
+//
+//go:noescape
+func vsqrt512(n int, dst *float32, x *float32)
+
+// vsqrt256 is dst = sqrt x. n is positive.
+//
+//go:noescape
+func vsqrt256(n int, dst *float32, x *float32)
+
+// vsqrt is dst = sqrt x. n is positive.
+func vsqrt(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsqrt512(n, dst, x)
+		return
+	}
+	vsqrt256(n, dst, x)
+}
+
+// vabs512 is dst = |x|. n is positive.
+//
+//go:noescape
+func vabs512(n int, dst *float32, x *float32)
+
+// vabs256 is dst = |x|. n is positive.
+//
+//go:noescape
+func vabs256(n int, dst *float32, x *float32)
+
+// vabs is dst = |x|. n is positive.
+func vabs(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vabs512(n, dst, x)
+		return
+	}
+	vabs256(n, dst, x)
+}
+
+// vneg512 is dst = -x. n is positive.
+//
+//go:noescape
+func vneg512(n int, dst *float32, x *float32)
+
+// vneg256 is dst = -x. n is positive.
+//
+//go:noescape
+func vneg256(n int, dst *float32, x *float32)
+
+// vneg is dst = -x. n is positive.
+func vneg(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vneg512(n, dst, x)
+		return
+	}
+	vneg256(n, dst, x)
+}
+
+// vfloor512 is x rounded down. n is positive.
+//
+//go:noescape
+func vfloor512(n int, dst *float32, x *float32)
+
+// vfloor256 is x rounded down. n is positive.
+//
+//go:noescape
+func vfloor256(n int, dst *float32, x *float32)
+
+// vfloor is x rounded down. n is positive.
+func vfloor(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vfloor512(n, dst, x)
+		return
+	}
+	vfloor256(n, dst, x)
+}
+
+// vceil512 is x rounded up. n is positive.
+//
+//go:noescape
+func vceil512(n int, dst *float32, x *float32)
+
+// vceil256 is x rounded up. n is positive.
+//
+//go:noescape
+func vceil256(n int, dst *float32, x *float32)
+
+// vceil is x rounded up. n is positive.
+func vceil(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vceil512(n, dst, x)
+		return
+	}
+	vceil256(n, dst, x)
+}
+
+// vround512 is x rounded to the nearest whole number, ties to even. n is positive.
+//
+//go:noescape
+func vround512(n int, dst *float32, x *float32)
+
+// vround256 is x rounded to the nearest whole number, ties to even. n is positive.
+//
+//go:noescape
+func vround256(n int, dst *float32, x *float32)
+
+// vround is x rounded to the nearest whole number, ties to even. n is positive.
+func vround(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vround512(n, dst, x)
+		return
+	}
+	vround256(n, dst, x)
+}
+
+// vrelu512 is dst = max(x, 0). n is positive.
+//
+//go:noescape
+func vrelu512(n int, dst *float32, x *float32)
+
+// vrelu256 is dst = max(x, 0). n is positive.
+//
+//go:noescape
+func vrelu256(n int, dst *float32, x *float32)
+
+// vrelu is dst = max(x, 0). n is positive.
+func vrelu(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrelu512(n, dst, x)
+		return
+	}
+	vrelu256(n, dst, x)
+}
+
+// vhardswish512 is dst = x max(0, min(1, x/6 + 1/2)). n is positive.
+//
+//go:noescape
+func vhardswish512(n int, dst *float32, x *float32)
+
+// vhardswish256 is dst = x max(0, min(1, x/6 + 1/2)). n is positive.
+//
+//go:noescape
+func vhardswish256(n int, dst *float32, x *float32)
+
+// vhardswish is dst = x max(0, min(1, x/6 + 1/2)). n is positive.
+func vhardswish(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vhardswish512(n, dst, x)
+		return
+	}
+	vhardswish256(n, dst, x)
+}
+
+// vsoftsign512 is dst = x/(1+|x|). n is positive.
+//
+//go:noescape
+func vsoftsign512(n int, dst *float32, x *float32)
+
+// vsoftsign256 is dst = x/(1+|x|). n is positive.
+//
+//go:noescape
+func vsoftsign256(n int, dst *float32, x *float32)
+
+// vsoftsign is dst = x/(1+|x|). n is positive.
+func vsoftsign(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsoftsign512(n, dst, x)
+		return
+	}
+	vsoftsign256(n, dst, x)
+}
+
+// vhardsigmoid512 is dst = max(0, min(1, a x + b)). n is positive.
+//
+//go:noescape
+func vhardsigmoid512(n int, dst *float32, x *float32, a float32, b float32)
+
+// vhardsigmoid256 is dst = max(0, min(1, a x + b)). n is positive.
+//
+//go:noescape
+func vhardsigmoid256(n int, dst *float32, x *float32, a float32, b float32)
+
+// vhardsigmoid is dst = max(0, min(1, a x + b)). n is positive.
+func vhardsigmoid(n int, dst *float32, x *float32, a float32, b float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vhardsigmoid512(n, dst, x, a, b)
+		return
+	}
+	vhardsigmoid256(n, dst, x, a, b)
+}
+
+// vleaky512 is dst = x, or a x below 0. n is positive.
+//
+//go:noescape
+func vleaky512(n int, dst *float32, x *float32, a float32)
+
+// vleaky256 is dst = x, or a x below 0. n is positive.
+//
+//go:noescape
+func vleaky256(n int, dst *float32, x *float32, a float32)
+
+// vleaky is dst = x, or a x below 0. n is positive.
+func vleaky(n int, dst *float32, x *float32, a float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vleaky512(n, dst, x, a)
+		return
+	}
+	vleaky256(n, dst, x, a)
+}
+
+// velu512 is dst = b x, or a (e^x - 1) below 0. n is positive.
+//
+//go:noescape
+func velu512(n int, dst *float32, x *float32, a float32, b float32)
+
+// velu256 is dst = b x, or a (e^x - 1) below 0. n is positive.
+//
+//go:noescape
+func velu256(n int, dst *float32, x *float32, a float32, b float32)
+
+// velu is dst = b x, or a (e^x - 1) below 0. n is positive.
+func velu(n int, dst *float32, x *float32, a float32, b float32) {
+	if cpu.Active() == cpu.AVX512 {
+		velu512(n, dst, x, a, b)
+		return
+	}
+	velu256(n, dst, x, a, b)
+}
+
+// vclip512 is dst = min(max(x, lo), hi). n is positive.
+//
+//go:noescape
+func vclip512(n int, dst *float32, x *float32, lo float32, hi float32)
+
+// vclip256 is dst = min(max(x, lo), hi). n is positive.
+//
+//go:noescape
+func vclip256(n int, dst *float32, x *float32, lo float32, hi float32)
+
+// vclip is dst = min(max(x, lo), hi). n is positive.
+func vclip(n int, dst *float32, x *float32, lo float32, hi float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vclip512(n, dst, x, lo, hi)
+		return
+	}
+	vclip256(n, dst, x, lo, hi)
+}
+
+// vgelugrad512 is dx = dy times the derivative of vgelu at x. n is positive.
 //
 //go:noescape
 func vgelugrad512(n int, dx *float32, dy *float32, x *float32)
 
-// vgelugrad256 is dx = dy times the derivative of vgelu at x. n is a positive multiple of 16.
+// vgelugrad256 is dx = dy times the derivative of vgelu at x. n is positive.
 //
 //go:noescape
 func vgelugrad256(n int, dx *float32, dy *float32, x *float32)
 
-// vgelugrad is dx = dy times the derivative of vgelu at x. n is a positive multiple of 16.
+// vgelugrad is dx = dy times the derivative of vgelu at x. n is positive.
 func vgelugrad(n int, dx *float32, dy *float32, x *float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vgelugrad512(n, dx, dy, x)
@@ -83,17 +540,378 @@ func vgelugrad(n int, dx *float32, dy *float32, x *float32) {
 	vgelugrad256(n, dx, dy, x)
 }
 
-// vsum512 returns the sum of x. n is a positive multiple of 16.
+// vgeluerfgrad512 is dx = dy times the derivative of vgeluerf at x. n is positive.
+//
+//go:noescape
+func vgeluerfgrad512(n int, dx *float32, dy *float32, x *float32)
+
+// vgeluerfgrad256 is dx = dy times the derivative of vgeluerf at x. n is positive.
+//
+//go:noescape
+func vgeluerfgrad256(n int, dx *float32, dy *float32, x *float32)
+
+// vgeluerfgrad is dx = dy times the derivative of vgeluerf at x. n is positive.
+func vgeluerfgrad(n int, dx *float32, dy *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vgeluerfgrad512(n, dx, dy, x)
+		return
+	}
+	vgeluerfgrad256(n, dx, dy, x)
+}
+
+// vsilugrad512 is dx = dy times the derivative of vsilu at x. n is positive.
+//
+//go:noescape
+func vsilugrad512(n int, dx *float32, dy *float32, x *float32)
+
+// vsilugrad256 is dx = dy times the derivative of vsilu at x. n is positive.
+//
+//go:noescape
+func vsilugrad256(n int, dx *float32, dy *float32, x *float32)
+
+// vsilugrad is dx = dy times the derivative of vsilu at x. n is positive.
+func vsilugrad(n int, dx *float32, dy *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsilugrad512(n, dx, dy, x)
+		return
+	}
+	vsilugrad256(n, dx, dy, x)
+}
+
+// vtanhgrad512 is dx = dy (1 - y^2). n is positive.
+//
+//go:noescape
+func vtanhgrad512(n int, dx *float32, dy *float32, y *float32)
+
+// vtanhgrad256 is dx = dy (1 - y^2). n is positive.
+//
+//go:noescape
+func vtanhgrad256(n int, dx *float32, dy *float32, y *float32)
+
+// vtanhgrad is dx = dy (1 - y^2). n is positive.
+func vtanhgrad(n int, dx *float32, dy *float32, y *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtanhgrad512(n, dx, dy, y)
+		return
+	}
+	vtanhgrad256(n, dx, dy, y)
+}
+
+// vsigmoidgrad512 is dx = dy y (1-y). n is positive.
+//
+//go:noescape
+func vsigmoidgrad512(n int, dx *float32, dy *float32, y *float32)
+
+// vsigmoidgrad256 is dx = dy y (1-y). n is positive.
+//
+//go:noescape
+func vsigmoidgrad256(n int, dx *float32, dy *float32, y *float32)
+
+// vsigmoidgrad is dx = dy y (1-y). n is positive.
+func vsigmoidgrad(n int, dx *float32, dy *float32, y *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsigmoidgrad512(n, dx, dy, y)
+		return
+	}
+	vsigmoidgrad256(n, dx, dy, y)
+}
+
+// vadd512 is dst = a + b. n is positive.
+//
+//go:noescape
+func vadd512(n int, dst *float32, a *float32, b *float32)
+
+// vadd256 is dst = a + b. n is positive.
+//
+//go:noescape
+func vadd256(n int, dst *float32, a *float32, b *float32)
+
+// vadd is dst = a + b. n is positive.
+func vadd(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vadd512(n, dst, a, b)
+		return
+	}
+	vadd256(n, dst, a, b)
+}
+
+// vadds512 is dst = a + s. n is positive.
+//
+//go:noescape
+func vadds512(n int, dst *float32, a *float32, s float32)
+
+// vadds256 is dst = a + s. n is positive.
+//
+//go:noescape
+func vadds256(n int, dst *float32, a *float32, s float32)
+
+// vadds is dst = a + s. n is positive.
+func vadds(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vadds512(n, dst, a, s)
+		return
+	}
+	vadds256(n, dst, a, s)
+}
+
+// vsub512 is dst = a - b. n is positive.
+//
+//go:noescape
+func vsub512(n int, dst *float32, a *float32, b *float32)
+
+// vsub256 is dst = a - b. n is positive.
+//
+//go:noescape
+func vsub256(n int, dst *float32, a *float32, b *float32)
+
+// vsub is dst = a - b. n is positive.
+func vsub(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsub512(n, dst, a, b)
+		return
+	}
+	vsub256(n, dst, a, b)
+}
+
+// vsubs512 is dst = a - s. n is positive.
+//
+//go:noescape
+func vsubs512(n int, dst *float32, a *float32, s float32)
+
+// vsubs256 is dst = a - s. n is positive.
+//
+//go:noescape
+func vsubs256(n int, dst *float32, a *float32, s float32)
+
+// vsubs is dst = a - s. n is positive.
+func vsubs(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsubs512(n, dst, a, s)
+		return
+	}
+	vsubs256(n, dst, a, s)
+}
+
+// vmul512 is dst = a * b. n is positive.
+//
+//go:noescape
+func vmul512(n int, dst *float32, a *float32, b *float32)
+
+// vmul256 is dst = a * b. n is positive.
+//
+//go:noescape
+func vmul256(n int, dst *float32, a *float32, b *float32)
+
+// vmul is dst = a * b. n is positive.
+func vmul(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmul512(n, dst, a, b)
+		return
+	}
+	vmul256(n, dst, a, b)
+}
+
+// vmuls512 is dst = a * s. n is positive.
+//
+//go:noescape
+func vmuls512(n int, dst *float32, a *float32, s float32)
+
+// vmuls256 is dst = a * s. n is positive.
+//
+//go:noescape
+func vmuls256(n int, dst *float32, a *float32, s float32)
+
+// vmuls is dst = a * s. n is positive.
+func vmuls(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmuls512(n, dst, a, s)
+		return
+	}
+	vmuls256(n, dst, a, s)
+}
+
+// vdiv512 is dst = a / b. n is positive.
+//
+//go:noescape
+func vdiv512(n int, dst *float32, a *float32, b *float32)
+
+// vdiv256 is dst = a / b. n is positive.
+//
+//go:noescape
+func vdiv256(n int, dst *float32, a *float32, b *float32)
+
+// vdiv is dst = a / b. n is positive.
+func vdiv(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vdiv512(n, dst, a, b)
+		return
+	}
+	vdiv256(n, dst, a, b)
+}
+
+// vdivs512 is dst = a / s. n is positive.
+//
+//go:noescape
+func vdivs512(n int, dst *float32, a *float32, s float32)
+
+// vdivs256 is dst = a / s. n is positive.
+//
+//go:noescape
+func vdivs256(n int, dst *float32, a *float32, s float32)
+
+// vdivs is dst = a / s. n is positive.
+func vdivs(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vdivs512(n, dst, a, s)
+		return
+	}
+	vdivs256(n, dst, a, s)
+}
+
+// vmaxi512 is dst = the larger of a and b. n is positive.
+//
+//go:noescape
+func vmaxi512(n int, dst *float32, a *float32, b *float32)
+
+// vmaxi256 is dst = the larger of a and b. n is positive.
+//
+//go:noescape
+func vmaxi256(n int, dst *float32, a *float32, b *float32)
+
+// vmaxi is dst = the larger of a and b. n is positive.
+func vmaxi(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmaxi512(n, dst, a, b)
+		return
+	}
+	vmaxi256(n, dst, a, b)
+}
+
+// vmaxis512 is dst = the larger of a and s. n is positive.
+//
+//go:noescape
+func vmaxis512(n int, dst *float32, a *float32, s float32)
+
+// vmaxis256 is dst = the larger of a and s. n is positive.
+//
+//go:noescape
+func vmaxis256(n int, dst *float32, a *float32, s float32)
+
+// vmaxis is dst = the larger of a and s. n is positive.
+func vmaxis(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmaxis512(n, dst, a, s)
+		return
+	}
+	vmaxis256(n, dst, a, s)
+}
+
+// vmini512 is dst = the smaller of a and b. n is positive.
+//
+//go:noescape
+func vmini512(n int, dst *float32, a *float32, b *float32)
+
+// vmini256 is dst = the smaller of a and b. n is positive.
+//
+//go:noescape
+func vmini256(n int, dst *float32, a *float32, b *float32)
+
+// vmini is dst = the smaller of a and b. n is positive.
+func vmini(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmini512(n, dst, a, b)
+		return
+	}
+	vmini256(n, dst, a, b)
+}
+
+// vminis512 is dst = the smaller of a and s. n is positive.
+//
+//go:noescape
+func vminis512(n int, dst *float32, a *float32, s float32)
+
+// vminis256 is dst = the smaller of a and s. n is positive.
+//
+//go:noescape
+func vminis256(n int, dst *float32, a *float32, s float32)
+
+// vminis is dst = the smaller of a and s. n is positive.
+func vminis(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vminis512(n, dst, a, s)
+		return
+	}
+	vminis256(n, dst, a, s)
+}
+
+// vrsubs512 is dst = s - a. n is positive.
+//
+//go:noescape
+func vrsubs512(n int, dst *float32, a *float32, s float32)
+
+// vrsubs256 is dst = s - a. n is positive.
+//
+//go:noescape
+func vrsubs256(n int, dst *float32, a *float32, s float32)
+
+// vrsubs is dst = s - a. n is positive.
+func vrsubs(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrsubs512(n, dst, a, s)
+		return
+	}
+	vrsubs256(n, dst, a, s)
+}
+
+// vrdivs512 is dst = s / a. n is positive.
+//
+//go:noescape
+func vrdivs512(n int, dst *float32, a *float32, s float32)
+
+// vrdivs256 is dst = s / a. n is positive.
+//
+//go:noescape
+func vrdivs256(n int, dst *float32, a *float32, s float32)
+
+// vrdivs is dst = s / a. n is positive.
+func vrdivs(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrdivs512(n, dst, a, s)
+		return
+	}
+	vrdivs256(n, dst, a, s)
+}
+
+// vmulsub512 is dst = y*(x-s). n is positive.
+//
+//go:noescape
+func vmulsub512(n int, dst *float32, y *float32, x *float32, s float32)
+
+// vmulsub256 is dst = y*(x-s). n is positive.
+//
+//go:noescape
+func vmulsub256(n int, dst *float32, y *float32, x *float32, s float32)
+
+// vmulsub is dst = y*(x-s). n is positive.
+func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmulsub512(n, dst, y, x, s)
+		return
+	}
+	vmulsub256(n, dst, y, x, s)
+}
+
+// vsum512 returns the sum of x. n is positive.
 //
 //go:noescape
 func vsum512(n int, x *float32) (sum float32)
 
-// vsum256 returns the sum of x. n is a positive multiple of 16.
+// vsum256 returns the sum of x. n is positive.
 //
 //go:noescape
 func vsum256(n int, x *float32) (sum float32)
 
-// vsum returns the sum of x. n is a positive multiple of 16.
+// vsum returns the sum of x. n is positive.
 func vsum(n int, x *float32) (sum float32) {
 	if cpu.Active() == cpu.AVX512 {
 		return vsum512(n, x)
@@ -101,35 +919,35 @@ func vsum(n int, x *float32) (sum float32) {
 	return vsum256(n, x)
 }
 
-// vmax512 returns the largest element of x. n is a positive multiple of 16.
+// vabssum512 returns the sum of |x|. n is positive.
 //
 //go:noescape
-func vmax512(n int, x *float32) (top float32)
+func vabssum512(n int, x *float32) (sum float32)
 
-// vmax256 returns the largest element of x. n is a positive multiple of 16.
+// vabssum256 returns the sum of |x|. n is positive.
 //
 //go:noescape
-func vmax256(n int, x *float32) (top float32)
+func vabssum256(n int, x *float32) (sum float32)
 
-// vmax returns the largest element of x. n is a positive multiple of 16.
-func vmax(n int, x *float32) (top float32) {
+// vabssum returns the sum of |x|. n is positive.
+func vabssum(n int, x *float32) (sum float32) {
 	if cpu.Active() == cpu.AVX512 {
-		return vmax512(n, x)
+		return vabssum512(n, x)
 	}
-	return vmax256(n, x)
+	return vabssum256(n, x)
 }
 
-// vdot512 returns the sum of a*b. n is a positive multiple of 16.
+// vdot512 returns the sum of a*b. n is positive.
 //
 //go:noescape
 func vdot512(n int, a *float32, b *float32) (sum float32)
 
-// vdot256 returns the sum of a*b. n is a positive multiple of 16.
+// vdot256 returns the sum of a*b. n is positive.
 //
 //go:noescape
 func vdot256(n int, a *float32, b *float32) (sum float32)
 
-// vdot returns the sum of a*b. n is a positive multiple of 16.
+// vdot returns the sum of a*b. n is positive.
 func vdot(n int, a *float32, b *float32) (sum float32) {
 	if cpu.Active() == cpu.AVX512 {
 		return vdot512(n, a, b)
@@ -137,17 +955,17 @@ func vdot(n int, a *float32, b *float32) (sum float32) {
 	return vdot256(n, a, b)
 }
 
-// vsquares512 returns the sum of (x-m)^2. n is a positive multiple of 16.
+// vsquares512 returns the sum of (x-m)^2. n is positive.
 //
 //go:noescape
 func vsquares512(n int, x *float32, m float32) (sum float32)
 
-// vsquares256 returns the sum of (x-m)^2. n is a positive multiple of 16.
+// vsquares256 returns the sum of (x-m)^2. n is positive.
 //
 //go:noescape
 func vsquares256(n int, x *float32, m float32) (sum float32)
 
-// vsquares returns the sum of (x-m)^2. n is a positive multiple of 16.
+// vsquares returns the sum of (x-m)^2. n is positive.
 func vsquares(n int, x *float32, m float32) (sum float32) {
 	if cpu.Active() == cpu.AVX512 {
 		return vsquares512(n, x, m)
@@ -155,17 +973,125 @@ func vsquares(n int, x *float32, m float32) (sum float32) {
 	return vsquares256(n, x, m)
 }
 
-// vnorm512 is y = (x-m)*r*scale + bias. n is a positive multiple of 16.
+// vexpsum512 is dst = e^(x-m) for m not below any x, and returns the sum. n is positive.
+//
+//go:noescape
+func vexpsum512(n int, dst *float32, x *float32, m float32) (sum float32)
+
+// vexpsum256 is dst = e^(x-m) for m not below any x, and returns the sum. n is positive.
+//
+//go:noescape
+func vexpsum256(n int, dst *float32, x *float32, m float32) (sum float32)
+
+// vexpsum is dst = e^(x-m) for m not below any x, and returns the sum. n is positive.
+func vexpsum(n int, dst *float32, x *float32, m float32) (sum float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vexpsum512(n, dst, x, m)
+	}
+	return vexpsum256(n, dst, x, m)
+}
+
+// vexpsumonly512 returns the sum of e^(x-m) for m not below any x. n is positive.
+//
+//go:noescape
+func vexpsumonly512(n int, x *float32, m float32) (sum float32)
+
+// vexpsumonly256 returns the sum of e^(x-m) for m not below any x. n is positive.
+//
+//go:noescape
+func vexpsumonly256(n int, x *float32, m float32) (sum float32)
+
+// vexpsumonly returns the sum of e^(x-m) for m not below any x. n is positive.
+func vexpsumonly(n int, x *float32, m float32) (sum float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vexpsumonly512(n, x, m)
+	}
+	return vexpsumonly256(n, x, m)
+}
+
+// vmax512 returns the largest element of x; NaN may be lost. n is positive.
+//
+//go:noescape
+func vmax512(n int, x *float32) (top float32)
+
+// vmax256 returns the largest element of x; NaN may be lost. n is positive.
+//
+//go:noescape
+func vmax256(n int, x *float32) (top float32)
+
+// vmax returns the largest element of x; NaN may be lost. n is positive.
+func vmax(n int, x *float32) (top float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vmax512(n, x)
+	}
+	return vmax256(n, x)
+}
+
+// vmaxabs512 returns the largest |x|; NaN is lost. n is positive.
+//
+//go:noescape
+func vmaxabs512(n int, x *float32) (top float32)
+
+// vmaxabs256 returns the largest |x|; NaN is lost. n is positive.
+//
+//go:noescape
+func vmaxabs256(n int, x *float32) (top float32)
+
+// vmaxabs returns the largest |x|; NaN is lost. n is positive.
+func vmaxabs(n int, x *float32) (top float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vmaxabs512(n, x)
+	}
+	return vmaxabs256(n, x)
+}
+
+// vnans512 returns 0, or NaN if there is one in x. n is positive.
+//
+//go:noescape
+func vnans512(n int, x *float32) (top float32)
+
+// vnans256 returns 0, or NaN if there is one in x. n is positive.
+//
+//go:noescape
+func vnans256(n int, x *float32) (top float32)
+
+// vnans returns 0, or NaN if there is one in x. n is positive.
+func vnans(n int, x *float32) (top float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vnans512(n, x)
+	}
+	return vnans256(n, x)
+}
+
+// vmin512 returns the smallest element of x; NaN may be lost. n is positive.
+//
+//go:noescape
+func vmin512(n int, x *float32) (top float32)
+
+// vmin256 returns the smallest element of x; NaN may be lost. n is positive.
+//
+//go:noescape
+func vmin256(n int, x *float32) (top float32)
+
+// vmin returns the smallest element of x; NaN may be lost. n is positive.
+func vmin(n int, x *float32) (top float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vmin512(n, x)
+	}
+	return vmin256(n, x)
+}
+
+// vnorm512 is y = (x-m)*r*scale + bias. n is positive.
 //
 //go:noescape
 func vnorm512(n int, y *float32, x *float32, scale *float32, bias *float32, m float32, r float32)
 
-// vnorm256 is y = (x-m)*r*scale + bias. n is a positive multiple of 16.
+// vnorm256 is y = (x-m)*r*scale + bias. n is positive.
 //
 //go:noescape
 func vnorm256(n int, y *float32, x *float32, scale *float32, bias *float32, m float32, r float32)
 
-// vnorm is y = (x-m)*r*scale + bias. n is a positive multiple of 16.
+// vnorm is y = (x-m)*r*scale + bias. n is positive.
 func vnorm(n int, y *float32, x *float32, scale *float32, bias *float32, m float32, r float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vnorm512(n, y, x, scale, bias, m, r)
@@ -174,17 +1100,54 @@ func vnorm(n int, y *float32, x *float32, scale *float32, bias *float32, m float
 	vnorm256(n, y, x, scale, bias, m, r)
 }
 
-// vnormsums512 returns the sums of dy*scale and of dy*scale*(x-m)*r. n is a positive multiple of 16.
+// vrms512 is y = x*r*scale. n is positive.
+//
+//go:noescape
+func vrms512(n int, y *float32, x *float32, scale *float32, r float32)
+
+// vrms256 is y = x*r*scale. n is positive.
+//
+//go:noescape
+func vrms256(n int, y *float32, x *float32, scale *float32, r float32)
+
+// vrms is y = x*r*scale. n is positive.
+func vrms(n int, y *float32, x *float32, scale *float32, r float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrms512(n, y, x, scale, r)
+		return
+	}
+	vrms256(n, y, x, scale, r)
+}
+
+// vaddsum512 is dst = a + b, and returns the sum. n is positive.
+//
+//go:noescape
+func vaddsum512(n int, dst *float32, a *float32, b *float32) (sum float32)
+
+// vaddsum256 is dst = a + b, and returns the sum. n is positive.
+//
+//go:noescape
+func vaddsum256(n int, dst *float32, a *float32, b *float32) (sum float32)
+
+// vaddsum is dst = a + b, and returns the sum. n is positive.
+func vaddsum(n int, dst *float32, a *float32, b *float32) (sum float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vaddsum512(n, dst, a, b)
+	}
+	return vaddsum256(n, dst, a, b)
+}
+
+// vnormsums512 returns the sums of dy*scale and of dy*scale*(x-m)*r. n is positive.
 //
 //go:noescape
 func vnormsums512(n int, dy *float32, x *float32, scale *float32, m float32, r float32) (sg float32, sgx float32)
 
-// vnormsums256 returns the sums of dy*scale and of dy*scale*(x-m)*r. n is a positive multiple of 16.
+// vnormsums256 returns the sums of dy*scale and of dy*scale*(x-m)*r. n is positive.
 //
 //go:noescape
 func vnormsums256(n int, dy *float32, x *float32, scale *float32, m float32, r float32) (sg float32, sgx float32)
 
-// vnormsums returns the sums of dy*scale and of dy*scale*(x-m)*r. n is a positive multiple of 16.
+// vnormsums returns the sums of dy*scale and of dy*scale*(x-m)*r. n is positive.
 func vnormsums(n int, dy *float32, x *float32, scale *float32, m float32, r float32) (sg, sgx float32) {
 	if cpu.Active() == cpu.AVX512 {
 		return vnormsums512(n, dy, x, scale, m, r)
@@ -192,17 +1155,17 @@ func vnormsums(n int, dy *float32, x *float32, scale *float32, m float32, r floa
 	return vnormsums256(n, dy, x, scale, m, r)
 }
 
-// vnormgrad512 is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is a positive multiple of 16.
+// vnormgrad512 is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is positive.
 //
 //go:noescape
 func vnormgrad512(n int, dx *float32, dy *float32, x *float32, scale *float32, m float32, r float32, mg float32, mgx float32)
 
-// vnormgrad256 is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is a positive multiple of 16.
+// vnormgrad256 is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is positive.
 //
 //go:noescape
 func vnormgrad256(n int, dx *float32, dy *float32, x *float32, scale *float32, m float32, r float32, mg float32, mgx float32)
 
-// vnormgrad is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is a positive multiple of 16.
+// vnormgrad is dx = r*(dy*scale - mg - (x-m)*r*mgx). n is positive.
 func vnormgrad(n int, dx *float32, dy *float32, x *float32, scale *float32, m float32, r float32, mg float32, mgx float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vnormgrad512(n, dx, dy, x, scale, m, r, mg, mgx)
@@ -211,42 +1174,23 @@ func vnormgrad(n int, dx *float32, dy *float32, x *float32, scale *float32, m fl
 	vnormgrad256(n, dx, dy, x, scale, m, r, mg, mgx)
 }
 
-// vnormparam512 adds dy*(x-m)*r to ds and dy to db. n is a positive multiple of 16.
+// vnormparam512 adds dy*(x-m)*r to ds and dy to db. n is positive.
 //
 //go:noescape
 func vnormparam512(n int, ds *float32, db *float32, dy *float32, x *float32, m float32, r float32)
 
-// vnormparam256 adds dy*(x-m)*r to ds and dy to db. n is a positive multiple of 16.
+// vnormparam256 adds dy*(x-m)*r to ds and dy to db. n is positive.
 //
 //go:noescape
 func vnormparam256(n int, ds *float32, db *float32, dy *float32, x *float32, m float32, r float32)
 
-// vnormparam adds dy*(x-m)*r to ds and dy to db. n is a positive multiple of 16.
+// vnormparam adds dy*(x-m)*r to ds and dy to db. n is positive.
 func vnormparam(n int, ds *float32, db *float32, dy *float32, x *float32, m float32, r float32) {
 	if cpu.Active() == cpu.AVX512 {
 		vnormparam512(n, ds, db, dy, x, m, r)
 		return
 	}
 	vnormparam256(n, ds, db, dy, x, m, r)
-}
-
-// vmulsub512 is dst = y*(x-s). n is a positive multiple of 16.
-//
-//go:noescape
-func vmulsub512(n int, dst *float32, y *float32, x *float32, s float32)
-
-// vmulsub256 is dst = y*(x-s). n is a positive multiple of 16.
-//
-//go:noescape
-func vmulsub256(n int, dst *float32, y *float32, x *float32, s float32)
-
-// vmulsub is dst = y*(x-s). n is a positive multiple of 16.
-func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vmulsub512(n, dst, y, x, s)
-		return
-	}
-	vmulsub256(n, dst, y, x, s)
 }
 
 // vquantu8512 is q = clamp(round(x/scale) + zero, 0, 255). n is a positive multiple of 16.
@@ -304,156 +1248,4 @@ func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32
 		return
 	}
 	vadamw256(n, p, m, w, grad, k)
-}
-
-// vadd512 is dst = a + b. n is a positive multiple of 16.
-//
-//go:noescape
-func vadd512(n int, dst *float32, a *float32, b *float32)
-
-// vadd256 is dst = a + b. n is a positive multiple of 16.
-//
-//go:noescape
-func vadd256(n int, dst *float32, a *float32, b *float32)
-
-// vadd is dst = a + b. n is a positive multiple of 16.
-func vadd(n int, dst *float32, a *float32, b *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vadd512(n, dst, a, b)
-		return
-	}
-	vadd256(n, dst, a, b)
-}
-
-// vadds512 is dst = a + s. n is a positive multiple of 16.
-//
-//go:noescape
-func vadds512(n int, dst *float32, a *float32, s float32)
-
-// vadds256 is dst = a + s. n is a positive multiple of 16.
-//
-//go:noescape
-func vadds256(n int, dst *float32, a *float32, s float32)
-
-// vadds is dst = a + s. n is a positive multiple of 16.
-func vadds(n int, dst *float32, a *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vadds512(n, dst, a, s)
-		return
-	}
-	vadds256(n, dst, a, s)
-}
-
-// vsub512 is dst = a - b. n is a positive multiple of 16.
-//
-//go:noescape
-func vsub512(n int, dst *float32, a *float32, b *float32)
-
-// vsub256 is dst = a - b. n is a positive multiple of 16.
-//
-//go:noescape
-func vsub256(n int, dst *float32, a *float32, b *float32)
-
-// vsub is dst = a - b. n is a positive multiple of 16.
-func vsub(n int, dst *float32, a *float32, b *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vsub512(n, dst, a, b)
-		return
-	}
-	vsub256(n, dst, a, b)
-}
-
-// vsubs512 is dst = a - s. n is a positive multiple of 16.
-//
-//go:noescape
-func vsubs512(n int, dst *float32, a *float32, s float32)
-
-// vsubs256 is dst = a - s. n is a positive multiple of 16.
-//
-//go:noescape
-func vsubs256(n int, dst *float32, a *float32, s float32)
-
-// vsubs is dst = a - s. n is a positive multiple of 16.
-func vsubs(n int, dst *float32, a *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vsubs512(n, dst, a, s)
-		return
-	}
-	vsubs256(n, dst, a, s)
-}
-
-// vmul512 is dst = a * b. n is a positive multiple of 16.
-//
-//go:noescape
-func vmul512(n int, dst *float32, a *float32, b *float32)
-
-// vmul256 is dst = a * b. n is a positive multiple of 16.
-//
-//go:noescape
-func vmul256(n int, dst *float32, a *float32, b *float32)
-
-// vmul is dst = a * b. n is a positive multiple of 16.
-func vmul(n int, dst *float32, a *float32, b *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vmul512(n, dst, a, b)
-		return
-	}
-	vmul256(n, dst, a, b)
-}
-
-// vmuls512 is dst = a * s. n is a positive multiple of 16.
-//
-//go:noescape
-func vmuls512(n int, dst *float32, a *float32, s float32)
-
-// vmuls256 is dst = a * s. n is a positive multiple of 16.
-//
-//go:noescape
-func vmuls256(n int, dst *float32, a *float32, s float32)
-
-// vmuls is dst = a * s. n is a positive multiple of 16.
-func vmuls(n int, dst *float32, a *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vmuls512(n, dst, a, s)
-		return
-	}
-	vmuls256(n, dst, a, s)
-}
-
-// vdiv512 is dst = a / b. n is a positive multiple of 16.
-//
-//go:noescape
-func vdiv512(n int, dst *float32, a *float32, b *float32)
-
-// vdiv256 is dst = a / b. n is a positive multiple of 16.
-//
-//go:noescape
-func vdiv256(n int, dst *float32, a *float32, b *float32)
-
-// vdiv is dst = a / b. n is a positive multiple of 16.
-func vdiv(n int, dst *float32, a *float32, b *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vdiv512(n, dst, a, b)
-		return
-	}
-	vdiv256(n, dst, a, b)
-}
-
-// vdivs512 is dst = a / s. n is a positive multiple of 16.
-//
-//go:noescape
-func vdivs512(n int, dst *float32, a *float32, s float32)
-
-// vdivs256 is dst = a / s. n is a positive multiple of 16.
-//
-//go:noescape
-func vdivs256(n int, dst *float32, a *float32, s float32)
-
-// vdivs is dst = a / s. n is a positive multiple of 16.
-func vdivs(n int, dst *float32, a *float32, s float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vdivs512(n, dst, a, s)
-		return
-	}
-	vdivs256(n, dst, a, s)
 }

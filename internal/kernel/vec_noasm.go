@@ -8,47 +8,69 @@ const haveAsm = false
 
 func vexp(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
-func vexpsum(n int, dst *float32, x *float32, m float32) (sum float32) { panic("kernel: no assembly") }
+func vexpm1(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vlog(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vlog1p(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func verf(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
 func vgelu(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
+func vgeluerf(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vtanh(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsigmoid(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsilu(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsoftplus(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vmish(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsin(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vcos(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsqrt(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vabs(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vneg(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vfloor(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vceil(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vround(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vrelu(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vhardswish(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsoftsign(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vhardsigmoid(n int, dst *float32, x *float32, a float32, b float32) {
+	panic("kernel: no assembly")
+}
+
+func vleaky(n int, dst *float32, x *float32, a float32) { panic("kernel: no assembly") }
+
+func velu(n int, dst *float32, x *float32, a float32, b float32) { panic("kernel: no assembly") }
+
+func vclip(n int, dst *float32, x *float32, lo float32, hi float32) { panic("kernel: no assembly") }
+
 func vgelugrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
 
-func vsum(n int, x *float32) (sum float32) { panic("kernel: no assembly") }
+func vgeluerfgrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
 
-func vmax(n int, x *float32) (top float32) { panic("kernel: no assembly") }
+func vsilugrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
 
-func vdot(n int, a *float32, b *float32) (sum float32) { panic("kernel: no assembly") }
+func vtanhgrad(n int, dx *float32, dy *float32, y *float32) { panic("kernel: no assembly") }
 
-func vsquares(n int, x *float32, m float32) (sum float32) { panic("kernel: no assembly") }
-
-func vnorm(n int, y *float32, x *float32, scale *float32, bias *float32, m float32, r float32) {
-	panic("kernel: no assembly")
-}
-
-func vnormsums(n int, dy *float32, x *float32, scale *float32, m float32, r float32) (sg, sgx float32) {
-	panic("kernel: no assembly")
-}
-
-func vnormgrad(n int, dx *float32, dy *float32, x *float32, scale *float32, m float32, r float32, mg float32, mgx float32) {
-	panic("kernel: no assembly")
-}
-
-func vnormparam(n int, ds *float32, db *float32, dy *float32, x *float32, m float32, r float32) {
-	panic("kernel: no assembly")
-}
-
-func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) { panic("kernel: no assembly") }
-
-func vquantu8(n int, q *uint8, x *float32, scale float32, zero float32) { panic("kernel: no assembly") }
-
-func vdequant(n int, y *float32, acc *int32, scale *float32, bias *float32) {
-	panic("kernel: no assembly")
-}
-
-func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32) {
-	panic("kernel: no assembly")
-}
+func vsigmoidgrad(n int, dx *float32, dy *float32, y *float32) { panic("kernel: no assembly") }
 
 func vadd(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
 
@@ -65,3 +87,67 @@ func vmuls(n int, dst *float32, a *float32, s float32) { panic("kernel: no assem
 func vdiv(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
 
 func vdivs(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vmaxi(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vmaxis(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vmini(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vminis(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vrsubs(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vrdivs(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vmulsub(n int, dst *float32, y *float32, x *float32, s float32) { panic("kernel: no assembly") }
+
+func vsum(n int, x *float32) (sum float32) { panic("kernel: no assembly") }
+
+func vabssum(n int, x *float32) (sum float32) { panic("kernel: no assembly") }
+
+func vdot(n int, a *float32, b *float32) (sum float32) { panic("kernel: no assembly") }
+
+func vsquares(n int, x *float32, m float32) (sum float32) { panic("kernel: no assembly") }
+
+func vexpsum(n int, dst *float32, x *float32, m float32) (sum float32) { panic("kernel: no assembly") }
+
+func vexpsumonly(n int, x *float32, m float32) (sum float32) { panic("kernel: no assembly") }
+
+func vmax(n int, x *float32) (top float32) { panic("kernel: no assembly") }
+
+func vmaxabs(n int, x *float32) (top float32) { panic("kernel: no assembly") }
+
+func vnans(n int, x *float32) (top float32) { panic("kernel: no assembly") }
+
+func vmin(n int, x *float32) (top float32) { panic("kernel: no assembly") }
+
+func vnorm(n int, y *float32, x *float32, scale *float32, bias *float32, m float32, r float32) {
+	panic("kernel: no assembly")
+}
+
+func vrms(n int, y *float32, x *float32, scale *float32, r float32) { panic("kernel: no assembly") }
+
+func vaddsum(n int, dst *float32, a *float32, b *float32) (sum float32) { panic("kernel: no assembly") }
+
+func vnormsums(n int, dy *float32, x *float32, scale *float32, m float32, r float32) (sg, sgx float32) {
+	panic("kernel: no assembly")
+}
+
+func vnormgrad(n int, dx *float32, dy *float32, x *float32, scale *float32, m float32, r float32, mg float32, mgx float32) {
+	panic("kernel: no assembly")
+}
+
+func vnormparam(n int, ds *float32, db *float32, dy *float32, x *float32, m float32, r float32) {
+	panic("kernel: no assembly")
+}
+
+func vquantu8(n int, q *uint8, x *float32, scale float32, zero float32) { panic("kernel: no assembly") }
+
+func vdequant(n int, y *float32, acc *int32, scale *float32, bias *float32) {
+	panic("kernel: no assembly")
+}
+
+func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32) {
+	panic("kernel: no assembly")
+}

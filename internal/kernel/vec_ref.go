@@ -5,47 +5,6 @@ import "math"
 // The plain Go twins. Every float32 conversion is a rounding that assembly makes too;
 // it also keeps the compiler from fusing a product with a sum.
 
-// expRef is e^x: x = n ln 2 + r, a Taylor polynomial of degree 7 in r, two steps of scaling.
-func expRef(x float32) float32 {
-	if !(-104 > x) { // NaN and everything from -104 up
-	} else {
-		x = -104
-	}
-	if 89 < x {
-		x = 89
-	}
-	n := float32(math.RoundToEven(float64(x * 1.44269504)))
-	x = FMA(-n, 0.693359375, x)
-	x = FMA(-n, -2.12194440e-4, x)
-	p := float32(1.0 / 5040)
-	for _, c := range [...]float32{1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1} {
-		p = FMA(p, x, c)
-	}
-	if n != n {
-		return n
-	}
-	i := int32(n)
-	h := i >> 1
-	return float32(p*math.Float32frombits(uint32(h+127)<<23)) * math.Float32frombits(uint32(i-h+127)<<23)
-}
-
-const (
-	geluA = float32(1.5957691216057308)
-	geluB = float32(0.07135481282850852)
-)
-
-// gateRef is 1 + e^(-2u).
-func gateRef(x float32) float32 {
-	return expRef(float32(FMA(float32(x*x), -geluB, -geluA)*x)) + 1
-}
-
-func geluGradRef(dy, x float32) float32 {
-	s := 1 / gateRef(x)
-	q := float32(float32(float32(1-s)*s) * x)
-	u := FMA(float32(x*x), 3*0.07135481282850852, geluA)
-	return FMA(q, u, s) * dy
-}
-
 func map2Ref(op Binary, dst, a, b []float32) {
 	switch op {
 	case Add:
@@ -64,7 +23,31 @@ func map2Ref(op Binary, dst, a, b []float32) {
 		for i, v := range a {
 			dst[i] = v / b[i]
 		}
+	case Max:
+		for i, v := range a {
+			dst[i] = greatest(v, b[i])
+		}
+	case Min:
+		for i, v := range a {
+			dst[i] = least(v, b[i])
+		}
 	}
+}
+
+// greatest is the larger of a and b, NaN if one of them is.
+func greatest(a, b float32) float32 {
+	if a != a {
+		return a
+	}
+	return larger(a, b)
+}
+
+// least is the smaller of a and b, NaN if one of them is.
+func least(a, b float32) float32 {
+	if a != a {
+		return a
+	}
+	return smaller(a, b)
 }
 
 func mapScalarRef(op Binary, dst, a []float32, s float32) {
@@ -85,6 +68,22 @@ func mapScalarRef(op Binary, dst, a []float32, s float32) {
 		for i, v := range a {
 			dst[i] = v / s
 		}
+	case Max:
+		for i, v := range a {
+			dst[i] = greatest(v, s)
+		}
+	case Min:
+		for i, v := range a {
+			dst[i] = least(v, s)
+		}
+	case SubFrom:
+		for i, v := range a {
+			dst[i] = s - v
+		}
+	case DivBy:
+		for i, v := range a {
+			dst[i] = s / v
+		}
 	}
 }
 
@@ -102,6 +101,14 @@ func sumRef(x []float32) float32 {
 	var v lanes
 	for i, t := range x {
 		v[i&15] = v[i&15] + t
+	}
+	return v.tree()
+}
+
+func absSumRef(x []float32) float32 {
+	var v lanes
+	for i, t := range x {
+		v[i&15] = v[i&15] + abs32(t)
 	}
 	return v.tree()
 }
@@ -140,6 +147,26 @@ func expRowRef(d, x []float32, m float32) float32 {
 		e := expRef(float32(t - m))
 		d[i] = e
 		v[i&15] = v[i&15] + e
+	}
+	return v.tree()
+}
+
+// expSumRef is expRowRef without its row.
+func expSumRef(x []float32, m float32) float32 {
+	var v lanes
+	for i, t := range x {
+		v[i&15] = v[i&15] + expRef(float32(t-m))
+	}
+	return v.tree()
+}
+
+// addSumRef is d = a + b and returns the sum.
+func addSumRef(d, a, b []float32) float32 {
+	var v lanes
+	for i, t := range a {
+		s := t + b[i]
+		d[i] = s
+		v[i&15] = v[i&15] + s
 	}
 	return v.tree()
 }

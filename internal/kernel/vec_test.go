@@ -27,25 +27,34 @@ func values(r *rand.Rand, n int, odd bool) []float32 {
 
 // vecCases run every kernel on the same arguments; out is everything it writes.
 var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
-	"Exp": func(r *rand.Rand, n int, odd bool) func() []float32 {
-		x := values(r, n, odd)
-		return func() []float32 { d := make([]float32, n); Exp(d, x); return d }
-	},
-	"GeluTanh": func(r *rand.Rand, n int, odd bool) func() []float32 {
-		x := values(r, n, odd)
-		return func() []float32 { d := make([]float32, n); GeluTanh(d, x); return d }
-	},
-	"GeluTanhGrad": func(r *rand.Rand, n int, odd bool) func() []float32 {
+	"Functions": func(r *rand.Rand, n int, odd bool) func() []float32 {
 		x, dy := values(r, n, odd), values(r, n, odd)
-		return func() []float32 { d := make([]float32, n); GeluTanhGrad(d, dy, x); return d }
+		return func() (out []float32) {
+			d := make([]float32, n+3)
+			for _, f := range unaryFuncs {
+				f.f(d[:n], x)
+				out = append(out, d...)
+			}
+			for _, f := range gradFuncs {
+				f.f(d[:n], dy, x)
+				out = append(out, d...)
+			}
+			for act := ActNone; act <= ActLeakyRelu; act++ {
+				Activate(act, d[:n], x, -0.3, 0.8)
+				out = append(out, d...)
+			}
+			return out
+		}
 	},
 	"Map2": func(r *rand.Rand, n int, odd bool) func() []float32 {
 		a, b := values(r, n, odd), values(r, n, odd)
 		return func() (out []float32) {
-			for op := Add; op <= Div; op++ {
+			for op := Add; op <= DivBy; op++ {
 				d := make([]float32, n)
-				Map2(op, d, a, b)
-				out = append(out, d...)
+				if op <= Min {
+					Map2(op, d, a, b)
+					out = append(out, d...)
+				}
 				MapScalar(op, d, a, 1.7)
 				out = append(out, d...)
 			}
@@ -53,8 +62,11 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 		}
 	},
 	"Sums": func(r *rand.Rand, n int, odd bool) func() []float32 {
-		a, b := values(r, n, false), values(r, n, false)
-		return func() []float32 { return []float32{Sum(a), Dot(a, b), rowMax(a)} }
+		a, b, c := values(r, n, false), values(r, n, false), values(r, n, odd)
+		return func() []float32 {
+			d := make([]float32, n)
+			return append(d, addSum(d, a, b), Sum(a), Dot(a, b), rowMax(a), AbsSum(a), Squares(a, 0.3), Greatest(a), Least(a), Greatest(c), Least(c))
+		}
 	},
 	"Softmax": func(r *rand.Rand, n int, odd bool) func() []float32 {
 		x, dy := values(r, 3*n, odd), values(r, 3*n, false)
@@ -70,12 +82,14 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 		x, dy, scale, bias := values(r, 3*n, false), values(r, 3*n, false), values(r, n, false), values(r, n, false)
 		return func() []float32 {
 			y, dx, m, s := make([]float32, 3*n), make([]float32, 3*n), make([]float32, 3), make([]float32, 3)
-			ds, db := make([]float32, n), make([]float32, n)
+			ds, db, z := make([]float32, n), make([]float32, n), make([]float32, 6*n+3)
+			RMSNorm(z[:3*n], z[6*n:], x, scale, 3, n, 1e-5)
+			AddLayerNorm(z[3*n:6*n], z[:3*n], x, dy, scale, bias, 3, n, 1e-5)
 			LayerNorm(y, m, s, x, scale, bias, 3, n, 1e-5)
 			LayerNormGrad(dx, dy, x, scale, m, s, 3, n)
 			LayerNormParamGrad(ds, db, dy, x, m, s, 3, n)
 			ColSum(db, x, 3, n)
-			return append(append(append(append(append(y, dx...), m...), s...), ds...), db...)
+			return append(append(append(append(append(append(y, dx...), m...), s...), ds...), db...), z...)
 		}
 	},
 	"AdamW": func(r *rand.Rand, n int, odd bool) func() []float32 {
@@ -134,31 +148,6 @@ func TestVecBits(t *testing.T) {
 	}
 }
 
-func TestExpAccuracy(t *testing.T) {
-	worst := 0.0
-	for i := 0; i < 1_000_000; i++ {
-		x := float32(-87 + 175.7*float64(i)/1e6)
-		want := math.Exp(float64(x))
-		if rel := math.Abs(float64(expRef(x))-want) / want; rel > worst {
-			worst = rel
-		}
-		if testing.Short() && i%1000 != 0 {
-			i += 999
-		}
-	}
-	if worst > 1.3e-7 {
-		t.Errorf("the largest relative error of Exp is %.3g", worst)
-	}
-	t.Logf("largest relative error %.3g", worst)
-	inf := float32(math.Inf(1))
-	if expRef(inf) != inf || expRef(-inf) != 0 || expRef(89) != inf || expRef(0) != 1 {
-		t.Error("special values of Exp")
-	}
-	if v := expRef(float32(math.NaN())); v == v {
-		t.Error("Exp(NaN) is a number")
-	}
-}
-
 func TestGeluAccuracy(t *testing.T) {
 	for i := -400; i <= 400; i++ {
 		x := float64(i) / 40
@@ -189,14 +178,21 @@ func TestAdamWFormula(t *testing.T) {
 func BenchmarkVec(b *testing.B) {
 	r := rand.New(rand.NewSource(1))
 	x, y, z := values(r, 4096, false), make([]float32, 4096), values(r, 4096, false)
-	for _, c := range []struct {
+	type bench struct {
 		name string
 		f    func()
-	}{
-		{"Exp", func() { Exp(y, x) }}, {"GeluTanh", func() { GeluTanh(y, x) }}, {"GeluTanhGrad", func() { GeluTanhGrad(y, z, x) }},
+	}
+	var list []bench
+	for _, f := range unaryFuncs {
+		list = append(list, bench{f.name, func() { f.f(y, x) }})
+	}
+	for _, c := range append(list, []bench{
+		{"GeluTanhGrad", func() { GeluTanhGrad(y, z, x) }}, {"GeluGrad", func() { GeluGrad(y, z, x) }},
+		{"Sum", func() { Sum(x) }}, {"Greatest", func() { Greatest(x) }}, {"Softmax197", func() { Softmax(y, x, 20, 197) }}, {"LogSoftmax197", func() { LogSoftmax(y, x, 20, 197) }},
+		{"LayerNorm768", func() { LayerNorm(y, nil, nil, x, z[:768], z[:768], 5, 768, 1e-5) }}, {"AddLayerNorm768", func() { AddLayerNorm(y, y, x, z, z[:768], z[:768], 5, 768, 1e-5) }},
 		{"Softmax16", func() { Softmax(y, x, 256, 16) }}, {"Softmax64", func() { Softmax(y, x, 64, 64) }},
 		{"LayerNorm64", func() { LayerNorm(y, nil, nil, x, z[:64], z[64:128], 64, 64, 1e-5) }}, {"Add", func() { Map2(Add, y, x, z) }},
-	} {
+	}...) {
 		for _, tier := range tiers() {
 			b.Run(fmt.Sprintf("%s/%s", c.name, tier), func(b *testing.B) {
 				defer cpu.Force(tier)()

@@ -97,47 +97,26 @@ func (v vm) tree(ins string, r, tmp int) string {
 // fma is d = d + s1*s2.
 func (v vm) fma(d, s1, s2 int) { v.op("VFMADD231PS", d, s1, s2) }
 
-// exp is x = e^x with three temporaries: x = n ln 2 + r, |r| <= ln 2 / 2, a Taylor polynomial
-// of degree 7 in r, and two steps of scaling so that subnormal results are rounded once.
-func (v vm) exp(x, t1, t2, t3 int) {
-	v.constant(v.f32(-104), t1)
-	v.op("VMAXPS", x, t1, x) // NaN stays: the second operand is returned
-	v.constant(v.f32(89), t1)
-	v.op("VMINPS", x, t1, x)
-	v.opm("VMULPS", t1, x, v.f32(1.44269504))
-	if v.wide {
-		v.imm("VRNDSCALEPS", 0, t1, t1)
-	} else {
-		v.imm("VROUNDPS", 0, t1, t1)
-	}
-	v.opm("VFNMADD231PS", x, t1, v.f32(0.693359375))
-	v.opm("VFNMADD231PS", x, t1, v.f32(-2.12194440e-4))
-	v.constant(v.f32(1.0/5040), t2)
-	for _, c := range []float32{1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1, 1} {
-		v.opm("VFMADD213PS", t2, x, v.f32(c))
-	}
-	v.un("VCVTPS2DQ", t1, t1)
-	v.imm("VPSRAD", 1, t3, t1)
-	v.op("VPSUBD", t1, t1, t3)
-	for _, r := range []int{t1, t3} {
-		v.opm("VPADDD", r, r, v.bits(127))
-		v.imm("VPSLLD", 23, r, r)
-	}
-	v.op("VMULPS", x, t2, t3)
-	v.op("VMULPS", x, x, t1)
-}
-
 // kernelFn is one kernel: its Go arguments after n, and what is done for 16 elements.
 type kernelFn struct {
-	name string
-	doc  string
-	ptrs []string // pointer arguments, advanced by 64 bytes (or step) a time
-	f32s []string // scalar arguments, in logical registers from 7 downwards
-	ret  []string // results, reduced from logical registers 0, 1
-	step map[string]int
-	init func(v vm)
-	each func(v vm, p map[string]string)
-	ins  string // of the reduction
+	name  string
+	doc   string
+	ptrs  []string // pointer arguments, advanced by 64 bytes (or step) a time
+	f32s  []string // scalar arguments, in logical registers from 7 downwards
+	ret   []string // results, reduced from logical registers 0, 1
+	step  map[string]int
+	each  func(v vm, p map[string]string) // n is a multiple of 16
+	prog  func(p *prog)                   // or this, for every n
+	start []uint32                        // bits of the first values of ret
+	ins   string                          // of the reduction
+}
+
+// lengths says what n may be.
+func (fn kernelFn) lengths() string {
+	if fn.prog != nil {
+		return "n is positive."
+	}
+	return "n is a positive multiple of 16."
 }
 
 // ptrRegs hold the pointer arguments.
@@ -163,7 +142,9 @@ func (fn kernelFn) write(a *asm, wide bool) {
 	for i, s := range fn.f32s {
 		args += ", " + s + " float32"
 		o, s, r := off, s, 7-i
-		pre = append(pre, func() { v.broadcast(fmt.Sprintf("%s+%d(FP)", s, o), r) })
+		if fn.prog == nil {
+			pre = append(pre, func() { v.broadcast(fmt.Sprintf("%s+%d(FP)", s, o), r) })
+		}
 		off += 4
 	}
 	retOff := (off + 7) &^ 7
@@ -183,27 +164,28 @@ func (fn kernelFn) write(a *asm, wide bool) {
 	if ret != "" {
 		results = " (" + ret + ")"
 	}
-	fmt.Fprintf(&a.decl, "// %s %s n is a positive multiple of 16.\n//\n//go:noescape\nfunc %s(%s)%s\n\n", name, fn.doc, name, sig, results)
+	fmt.Fprintf(&a.decl, "// %s %s %s\n//\n//go:noescape\nfunc %s(%s)%s\n\n", name, fn.doc, fn.lengths(), name, sig, results)
 	fmt.Fprintf(&a.b, "\n// func %s(%s)%s\nTEXT ·%s(SB), NOSPLIT, $0-%d\n", name, sig, results, name, size)
 	a.i("MOVQ n+0(FP), CX")
 	for _, f := range pre {
 		f()
 	}
-	a.i("SHRQ $4, CX")
-	if fn.init != nil {
-		fn.init(v)
-	}
-	a.l("loop")
-	fn.each(v, regs)
-	for _, p := range fn.ptrs {
-		step := 64
-		if s, ok := fn.step[p]; ok {
-			step = s
+	if fn.prog != nil {
+		fn.writeLoop(a, wide, regs)
+	} else {
+		a.i("SHRQ $4, CX")
+		a.l("loop")
+		fn.each(v, regs)
+		for _, p := range fn.ptrs {
+			step := 64
+			if s, ok := fn.step[p]; ok {
+				step = s
+			}
+			a.i("ADDQ $%d, %s", step, regs[p])
 		}
-		a.i("ADDQ $%d, %s", step, regs[p])
+		a.i("DECQ CX")
+		a.i("JNE loop")
 	}
-	a.i("DECQ CX")
-	a.i("JNE loop")
 	for i, r := range fn.ret {
 		x := v.tree(fn.ins, i, 6)
 		a.i("MOVSS %s, %s+%d(FP)", x, r, retOff+4*i)
@@ -238,7 +220,7 @@ func (fn kernelFn) dispatch(a *asm) {
 	if len(fn.ret) > 0 {
 		results, ret = " ("+strings.Join(fn.ret, ", ")+" float32)", "return "
 	}
-	fmt.Fprintf(&a.decl, "// %s %s n is a positive multiple of 16.\nfunc %s(%s)%s {\n\tif cpu.Active() == cpu.AVX512 {\n\t\t%s%s512(%s)\n", fn.name, fn.doc, fn.name, params, results, ret, fn.name, args)
+	fmt.Fprintf(&a.decl, "// %s %s %s\nfunc %s(%s)%s {\n\tif cpu.Active() == cpu.AVX512 {\n\t\t%s%s512(%s)\n", fn.name, fn.doc, fn.lengths(), fn.name, params, results, ret, fn.name, args)
 	if ret == "" {
 		fmt.Fprintf(&a.decl, "\t\treturn\n\t}\n\t%s256(%s)\n}\n\n", fn.name, args)
 	} else {

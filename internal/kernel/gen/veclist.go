@@ -1,123 +1,114 @@
 package main
 
 // vecKernels lists the element-wise and row kernels. Every description is the order
-// of operations that the plain Go twin in vec_ref.go has too.
+// of operations that the plain Go twin (vec_ref.go, func_ref.go) has too.
 func vecKernels() []kernelFn {
-	fns := []kernelFn{
-		{name: "vexp", doc: "is dst = e^x.", ptrs: []string{"dst", "x"}, each: func(v vm, p map[string]string) {
-			v.load(p["x"], 0)
-			v.exp(0, 1, 2, 3)
-			v.store(0, p["dst"])
+	var fns []kernelFn
+	for _, group := range [][]kernelFn{functions(), gradients(), arithmetic(), folds(), norms(), quants()} {
+		fns = append(fns, group...)
+	}
+	return append(fns, adamw())
+}
+
+// arithmetic are the operations of two operands, and of one with a number.
+func arithmetic() []kernelFn {
+	var fns []kernelFn
+	for _, b := range []struct {
+		name, doc string
+		f         func(p *prog, a, b val) val
+	}{
+		{"vadd", "a + %s", func(p *prog, a, b val) val { return p.plus(a, b) }},
+		{"vsub", "a - %s", func(p *prog, a, b val) val { return p.minus(a, b) }},
+		{"vmul", "a * %s", func(p *prog, a, b val) val { return p.times(a, b) }},
+		{"vdiv", "a / %s", func(p *prog, a, b val) val { return p.over(a, b) }},
+		{"vmaxi", "the larger of a and %s", func(p *prog, a, b val) val { return p.pick(p.compare(unordered, a, a), a, p.max(a, b)) }},
+		{"vmini", "the smaller of a and %s", func(p *prog, a, b val) val { return p.pick(p.compare(unordered, a, a), a, p.min(a, b)) }},
+		{"vrsub", "%s - a", func(p *prog, a, b val) val { return p.minus(b, a) }},
+		{"vrdiv", "%s / a", func(p *prog, a, b val) val { return p.over(b, a) }},
+	} {
+		if b.name[1] != 'r' {
+			fns = append(fns, kernelFn{name: b.name, doc: "is dst = " + fill(b.doc, "b") + ".", ptrs: []string{"dst", "a", "b"},
+				prog: func(p *prog) { p.store("dst", b.f(p, p.load("a"), p.load("b"))) }})
+		}
+		fns = append(fns, kernelFn{name: b.name + "s", doc: "is dst = " + fill(b.doc, "s") + ".", ptrs: []string{"dst", "a"}, f32s: []string{"s"},
+			prog: func(p *prog) { p.store("dst", b.f(p, p.load("a"), p.scalar(0))) }})
+	}
+	return append(fns, kernelFn{name: "vmulsub", doc: "is dst = y*(x-s).", ptrs: []string{"dst", "y", "x"}, f32s: []string{"s"}, prog: func(p *prog) {
+		p.store("dst", p.times(p.minus(p.load("x"), p.scalar(0)), p.load("y")))
+	}})
+}
+
+// folds reduce a row to one number.
+func folds() []kernelFn {
+	const inf = 0x7f800000
+	fold := func(name, doc string, ptrs, f32s []string, each func(p *prog) val) kernelFn {
+		return kernelFn{name: name, doc: doc, ptrs: ptrs, f32s: f32s, ret: []string{"sum"}, ins: "VADDPS", start: []uint32{0},
+			prog: func(p *prog) { p.next(0, each(p)) }}
+	}
+	extreme := func(name, doc, ins string, start uint32, each func(p *prog, a, x val) val) kernelFn {
+		return kernelFn{name: name, doc: doc, ptrs: []string{"x"}, ret: []string{"top"}, ins: ins, start: []uint32{start}, prog: func(p *prog) { p.next(0, each(p, p.acc(0), p.load("x"))) }}
+	}
+	return []kernelFn{
+		fold("vsum", "returns the sum of x.", []string{"x"}, nil, func(p *prog) val { return p.plus(p.acc(0), p.load("x")) }),
+		fold("vabssum", "returns the sum of |x|.", []string{"x"}, nil, func(p *prog) val { return p.plus(p.acc(0), p.abs(p.load("x"))) }),
+		fold("vdot", "returns the sum of a*b.", []string{"a", "b"}, nil, func(p *prog) val { return p.fma(p.load("a"), p.load("b"), p.acc(0)) }),
+		fold("vsquares", "returns the sum of (x-m)^2.", []string{"x"}, []string{"m"}, func(p *prog) val {
+			d := p.minus(p.load("x"), p.scalar(0))
+			return p.fma(d, d, p.acc(0))
+		}),
+		fold("vexpsum", "is dst = e^(x-m) for m not below any x, and returns the sum.", []string{"dst", "x"}, []string{"m"}, func(p *prog) val {
+			e := p.expNeg(p.minus(p.load("x"), p.scalar(0)))
+			p.store("dst", e)
+			return p.plus(p.acc(0), e)
+		}),
+		fold("vexpsumonly", "returns the sum of e^(x-m) for m not below any x.", []string{"x"}, []string{"m"}, func(p *prog) val {
+			return p.plus(p.acc(0), p.expNeg(p.minus(p.load("x"), p.scalar(0))))
+		}),
+		extreme("vmax", "returns the largest element of x; NaN may be lost.", "VMAXPS", 0xff800000, func(p *prog, a, x val) val { return p.max(a, x) }),
+		// A NaN stays in its lane; the lanes are joined in Go.
+		extreme("vmaxabs", "returns the largest |x|; NaN is lost.", "VMAXPS", 0, func(p *prog, a, x val) val { return p.max(p.abs(x), a) }),
+		extreme("vnans", "returns 0, or NaN if there is one in x.", "VADDPS", 0, func(p *prog, a, x val) val {
+			return p.pick(p.compare(unordered, x, x), x, a)
+		}),
+		extreme("vmin", "returns the smallest element of x; NaN may be lost.", "VMINPS", inf, func(p *prog, a, x val) val { return p.min(a, x) }),
+	}
+}
+
+// norms are the parts of layer normalisation and its gradient.
+func norms() []kernelFn {
+	hat := func(p *prog) val { return p.times(p.minus(p.load("x"), p.scalar(0)), p.scalar(1)) }
+	return []kernelFn{
+		{name: "vnorm", doc: "is y = (x-m)*r*scale + bias.", ptrs: []string{"y", "x", "scale", "bias"}, f32s: []string{"m", "r"}, prog: func(p *prog) {
+			p.store("y", p.fma(hat(p), p.load("scale"), p.load("bias")))
 		}},
-		{name: "vexpsum", doc: "is dst = e^(x-m), and returns the sum.", ptrs: []string{"dst", "x"}, f32s: []string{"m"}, ret: []string{"sum"}, ins: "VADDPS",
-			init: func(v vm) { v.zero(0) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["x"], 1)
-				v.op("VSUBPS", 1, 1, 7)
-				v.exp(1, 2, 3, 4)
-				v.store(1, p["dst"])
-				v.op("VADDPS", 0, 0, 1)
-			}},
-		{name: "vgelu", doc: "is the tanh form of the Gaussian error linear unit.", ptrs: []string{"dst", "x"}, each: func(v vm, p map[string]string) {
-			v.load(p["x"], 0)
-			gate(v)
-			v.op("VDIVPS", 1, 0, 1)
-			v.store(1, p["dst"])
+		{name: "vrms", doc: "is y = x*r*scale.", ptrs: []string{"y", "x", "scale"}, f32s: []string{"r"}, prog: func(p *prog) {
+			p.store("y", p.times(p.times(p.load("x"), p.scalar(0)), p.load("scale")))
 		}},
-		{name: "vgelugrad", doc: "is dx = dy times the derivative of vgelu at x.", ptrs: []string{"dx", "dy", "x"}, each: func(v vm, p map[string]string) {
-			v.load(p["x"], 0)
-			gate(v) // 1 holds 1 + e
-			v.constant(v.f32(1), 2)
-			v.op("VDIVPS", 1, 2, 1) // s
-			v.op("VSUBPS", 2, 2, 1)
-			v.op("VMULPS", 2, 2, 1) // s (1-s)
-			v.op("VMULPS", 2, 2, 0) // x s (1-s)
-			v.op("VMULPS", 3, 0, 0)
-			v.constant(v.f32(geluA), 4)
-			v.opm("VFMADD132PS", 3, 4, v.f32(3*geluB)) // a + 3b x^2
-			v.fma(1, 2, 3)
-			v.load(p["dy"], 2)
-			v.op("VMULPS", 1, 1, 2)
-			v.store(1, p["dx"])
+		{name: "vaddsum", doc: "is dst = a + b, and returns the sum.", ptrs: []string{"dst", "a", "b"}, ret: []string{"sum"}, ins: "VADDPS", start: []uint32{0}, prog: func(p *prog) {
+			s := p.plus(p.load("a"), p.load("b"))
+			p.store("dst", s)
+			p.next(0, p.plus(p.acc(0), s))
 		}},
-		{name: "vsum", doc: "returns the sum of x.", ptrs: []string{"x"}, ret: []string{"sum"}, ins: "VADDPS",
-			init: func(v vm) { v.zero(0) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["x"], 1)
-				v.op("VADDPS", 0, 0, 1)
-			}},
-		{name: "vmax", doc: "returns the largest element of x.", ptrs: []string{"x"}, ret: []string{"top"}, ins: "VMAXPS",
-			init: func(v vm) { v.constant(v.bits(0xff800000), 0) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["x"], 1)
-				v.op("VMAXPS", 0, 0, 1)
-			}},
-		{name: "vdot", doc: "returns the sum of a*b.", ptrs: []string{"a", "b"}, ret: []string{"sum"}, ins: "VADDPS",
-			init: func(v vm) { v.zero(0) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["a"], 1)
-				v.load(p["b"], 2)
-				v.fma(0, 1, 2)
-			}},
-		{name: "vsquares", doc: "returns the sum of (x-m)^2.", ptrs: []string{"x"}, f32s: []string{"m"}, ret: []string{"sum"}, ins: "VADDPS",
-			init: func(v vm) { v.zero(0) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["x"], 1)
-				v.op("VSUBPS", 1, 1, 7)
-				v.fma(0, 1, 1)
-			}},
-		{name: "vnorm", doc: "is y = (x-m)*r*scale + bias.", ptrs: []string{"y", "x", "scale", "bias"}, f32s: []string{"m", "r"}, each: func(v vm, p map[string]string) {
-			v.load(p["x"], 0)
-			v.op("VSUBPS", 0, 0, 7)
-			v.op("VMULPS", 0, 0, 6)
-			v.load(p["scale"], 1)
-			v.load(p["bias"], 2)
-			v.fma(2, 0, 1)
-			v.store(2, p["y"])
+		{name: "vnormsums", doc: "returns the sums of dy*scale and of dy*scale*(x-m)*r.", ptrs: []string{"dy", "x", "scale"}, f32s: []string{"m", "r"}, ret: []string{"sg", "sgx"}, ins: "VADDPS", start: []uint32{0, 0}, prog: func(p *prog) {
+			t := p.times(p.load("dy"), p.load("scale"))
+			p.next(0, p.plus(p.acc(0), t))
+			p.next(1, p.fma(t, hat(p), p.acc(1)))
 		}},
-		{name: "vnormsums", doc: "returns the sums of dy*scale and of dy*scale*(x-m)*r.", ptrs: []string{"dy", "x", "scale"}, f32s: []string{"m", "r"}, ret: []string{"sg", "sgx"}, ins: "VADDPS",
-			init: func(v vm) { v.zero(0); v.zero(1) },
-			each: func(v vm, p map[string]string) {
-				v.load(p["dy"], 2)
-				v.load(p["scale"], 3)
-				v.op("VMULPS", 2, 2, 3)
-				v.op("VADDPS", 0, 0, 2)
-				v.load(p["x"], 3)
-				v.op("VSUBPS", 3, 3, 7)
-				v.op("VMULPS", 3, 3, 6)
-				v.fma(1, 2, 3)
-			}},
-		{name: "vnormgrad", doc: "is dx = r*(dy*scale - mg - (x-m)*r*mgx).", ptrs: []string{"dx", "dy", "x", "scale"}, f32s: []string{"m", "r", "mg", "mgx"}, each: func(v vm, p map[string]string) {
-			v.load(p["dy"], 0)
-			v.load(p["scale"], 1)
-			v.op("VMULPS", 0, 0, 1)
-			v.op("VSUBPS", 0, 0, 5)
-			v.load(p["x"], 1)
-			v.op("VSUBPS", 1, 1, 7)
-			v.op("VMULPS", 1, 1, 6)
-			v.op("VFNMADD231PS", 0, 1, 4)
-			v.op("VMULPS", 0, 0, 6)
-			v.store(0, p["dx"])
+		{name: "vnormgrad", doc: "is dx = r*(dy*scale - mg - (x-m)*r*mgx).", ptrs: []string{"dx", "dy", "x", "scale"}, f32s: []string{"m", "r", "mg", "mgx"}, prog: func(p *prog) {
+			t := p.minus(p.times(p.load("dy"), p.load("scale")), p.scalar(2))
+			p.store("dx", p.times(p.fnma(hat(p), p.scalar(3), t), p.scalar(1)))
 		}},
-		{name: "vnormparam", doc: "adds dy*(x-m)*r to ds and dy to db.", ptrs: []string{"ds", "db", "dy", "x"}, f32s: []string{"m", "r"}, each: func(v vm, p map[string]string) {
-			v.load(p["dy"], 0)
-			v.load(p["x"], 1)
-			v.op("VSUBPS", 1, 1, 7)
-			v.op("VMULPS", 1, 1, 6)
-			v.load(p["ds"], 2)
-			v.fma(2, 0, 1)
-			v.store(2, p["ds"])
-			v.load(p["db"], 2)
-			v.op("VADDPS", 2, 2, 0)
-			v.store(2, p["db"])
+		{name: "vnormparam", doc: "adds dy*(x-m)*r to ds and dy to db.", ptrs: []string{"ds", "db", "dy", "x"}, f32s: []string{"m", "r"}, prog: func(p *prog) {
+			dy := p.load("dy")
+			p.store("ds", p.fma(dy, hat(p), p.load("ds")))
+			p.store("db", p.plus(p.load("db"), dy))
 		}},
-		{name: "vmulsub", doc: "is dst = y*(x-s).", ptrs: []string{"dst", "y", "x"}, f32s: []string{"s"}, each: func(v vm, p map[string]string) {
-			v.load(p["x"], 0)
-			v.op("VSUBPS", 0, 0, 7)
-			v.load(p["y"], 1)
-			v.op("VMULPS", 0, 0, 1)
-			v.store(0, p["dst"])
-		}},
+	}
+}
+
+// quants convert between float32 and the integers of quantized layers.
+func quants() []kernelFn {
+	return []kernelFn{
 		{name: "vquantu8", doc: "is q = clamp(round(x/scale) + zero, 0, 255).", ptrs: []string{"q", "x"}, f32s: []string{"scale", "zero"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
 			v.load(p["x"], 0)
 			v.op("VDIVPS", 0, 0, 7)
@@ -148,36 +139,6 @@ func vecKernels() []kernelFn {
 			v.store(2, p["y"])
 		}},
 	}
-	fns = append(fns, adamw())
-	for _, b := range []struct{ name, ins, sign string }{{"vadd", "VADDPS", "+"}, {"vsub", "VSUBPS", "-"}, {"vmul", "VMULPS", "*"}, {"vdiv", "VDIVPS", "/"}} {
-		fns = append(fns, kernelFn{name: b.name, doc: "is dst = a " + b.sign + " b.", ptrs: []string{"dst", "a", "b"}, each: func(v vm, p map[string]string) {
-			v.load(p["a"], 0)
-			v.load(p["b"], 1)
-			v.op(b.ins, 0, 0, 1)
-			v.store(0, p["dst"])
-		}}, kernelFn{name: b.name + "s", doc: "is dst = a " + b.sign + " s.", ptrs: []string{"dst", "a"}, f32s: []string{"s"}, each: func(v vm, p map[string]string) {
-			v.load(p["a"], 0)
-			v.op(b.ins, 0, 0, 7)
-			v.store(0, p["dst"])
-		}})
-	}
-	return fns
-}
-
-// Constants of the tanh form: 2u = 2 sqrt(2/pi) (x + 0.044715 x^3) = x (geluA + geluB x^2).
-const (
-	geluA = 1.5957691216057308
-	geluB = 0.07135481282850852
-)
-
-// gate computes 1 + e^(-2u) of x in register 0 into register 1; 0 keeps x.
-func gate(v vm) {
-	v.op("VMULPS", 1, 0, 0)
-	v.constant(v.f32(-geluA), 2)
-	v.opm("VFMADD132PS", 1, 2, v.f32(-geluB)) // 1 = 1*(-b) + (-a)
-	v.op("VMULPS", 1, 1, 0)
-	v.exp(1, 2, 3, 4)
-	v.opm("VADDPS", 1, 1, v.f32(1))
 }
 
 // adamw keeps its eight scalars in memory: they do not fit into registers beside the data.
