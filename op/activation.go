@@ -67,7 +67,7 @@ var (
 		return float(n, "alpha", 1) * detmath.Expm1(x)
 	}, func(b *graph.Builder, n *graph.Node, x *graph.Value) (cond, yes, no *graph.Value) {
 		return positive(b, x), fill(b, x, 1), b.Op("Mul", fill(b, x, float(n, "alpha", 1)), expBelow(b, x, 1))
-	}, nil).op()
+	}, func(n *graph.Node) func(dst, x []float32) { return elu(n.Float("alpha", 1), 1) }).op()
 
 	opSelu = bent("Selu", 6, "alpha gamma", func(n *graph.Node, x float64) float64 {
 		a, g := float(n, "alpha", seluAlpha), float(n, "gamma", seluGamma)
@@ -78,7 +78,10 @@ var (
 	}, func(b *graph.Builder, n *graph.Node, x *graph.Value) (cond, yes, no *graph.Value) {
 		a, g := float(n, "alpha", seluAlpha), float(n, "gamma", seluGamma)
 		return positive(b, x), fill(b, x, g), b.Op("Mul", fill(b, x, a*g), expBelow(b, x, 1))
-	}, nil).op()
+	}, func(n *graph.Node) func(dst, x []float32) {
+		a, g := float(n, "alpha", seluAlpha), float(n, "gamma", seluGamma)
+		return elu(float32(a*g), float32(g))
+	}).op()
 
 	opCelu = bent("Celu", 12, "alpha", func(n *graph.Node, x float64) float64 {
 		a := float(n, "alpha", 1)

@@ -12,11 +12,42 @@ import (
 // fastUnary chooses the float32 function of a node, nil if there is none for its attributes.
 type fastUnary = func(n *graph.Node) func(dst, x []float32)
 
+// functions are the float32 functions of unary operators that have no parameters.
+var functions = map[string]func(dst, x []float32){
+	"Abs": kernel.Abs, "Ceil": kernel.Ceil, "Cos": kernel.Cos, "Erf": kernel.Erf, "Exp": kernel.Exp, "Floor": kernel.Floor,
+	"HardSwish": kernel.HardSwish, "Log": kernel.Log, "Mish": kernel.Mish, "Neg": kernel.Neg, "Reciprocal": reciprocal,
+	"Relu": kernel.Relu, "Round": kernel.Round, "Sigmoid": kernel.Sigmoid, "Sin": kernel.Sin, "Softplus": kernel.Softplus,
+	"Sqrt": kernel.Sqrt, "Tanh": kernel.Tanh,
+}
+
+func reciprocal(dst, x []float32) { kernel.MapScalar(kernel.DivBy, dst, x, 1) }
+
+// fastFunction is the float32 function of a unary operator, nil if there is none.
+func (u *unary) fastFunction(n *graph.Node) func(dst, x []float32) {
+	if u.fast != nil {
+		return u.fast(n)
+	}
+	return functions[u.name]
+}
+
+func fastGelu(n *graph.Node) func(dst, x []float32) {
+	if n.Str("approximate", "none") == "tanh" {
+		return kernel.GeluTanh
+	}
+	return kernel.Gelu
+}
+
+// elu is x times b, or a (e^x - 1) below 0.
+func elu(a, b float32) func(dst, x []float32) {
+	return func(dst, x []float32) { kernel.Elu(dst, x, a, b) }
+}
+
 // binaryFast is the float32 kernel of a binary operator: one of kernel's if known, and the plain function.
 type binaryFast struct {
 	op    kernel.Binary
 	known bool
 	f     func(x, y float32) float32
+	with  func(dst, a []float32, s float32) bool // a special second operand; nil or false: not special
 }
 
 var (
@@ -24,41 +55,41 @@ var (
 	fastSub = binaryFast{op: kernel.Sub, known: true, f: func(x, y float32) float32 { return x - y }}
 	fastMul = binaryFast{op: kernel.Mul, known: true, f: func(x, y float32) float32 { return x * y }}
 	fastDiv = binaryFast{op: kernel.Div, known: true, f: func(x, y float32) float32 { return x / y }}
-	fastMax = binaryFast{f: func(x, y float32) float32 { return max(x, y) }}
-	fastMin = binaryFast{f: func(x, y float32) float32 { return min(x, y) }}
-	fastPow = binaryFast{f: func(x, y float32) float32 {
-		if y == 2 { // what squares are exported as
-			return x * x
-		}
-		return float32(math.Pow(float64(x), float64(y)))
-	}}
+	fastMax = binaryFast{op: kernel.Max, known: true}
+	fastMin = binaryFast{op: kernel.Min, known: true}
+	fastPow = binaryFast{f: pow32, with: powScalar}
 )
 
-// each applies an exactly rounded function of one number; the loop is the kernel.
-func each(f func(x float32) float32) fastUnary {
-	return func(*graph.Node) func(dst, x []float32) {
-		return func(dst, x []float32) {
-			for i, v := range x {
-				dst[i] = f(v)
-			}
-		}
+func pow32(x, y float32) float32 {
+	if y == 2 {
+		return x * x
 	}
+	return float32(math.Pow(float64(x), float64(y)))
 }
 
-var (
-	fastAbs        = each(func(x float32) float32 { return float32(math.Abs(float64(x))) })
-	fastNeg        = each(func(x float32) float32 { return -x })
-	fastReciprocal = each(func(x float32) float32 { return 1 / x })
-	fastSqrt       = each(func(x float32) float32 { return float32(math.Sqrt(float64(x))) })
-	fastRelu       = each(func(x float32) float32 { return max(x, 0) })
-	fastExp        = func(*graph.Node) func(dst, x []float32) { return kernel.Exp }
-	fastGelu       = func(n *graph.Node) func(dst, x []float32) {
-		if n.Str("approximate", "none") == "tanh" {
-			return kernel.GeluTanh
+// powScalar knows the exponents that models have.
+func powScalar(dst, x []float32, y float32) bool {
+	switch y {
+	case 1:
+		copy(dst, x)
+	case 2:
+		kernel.Map2(kernel.Mul, dst, x, x)
+	case -1:
+		reciprocal(dst, x)
+	case 3:
+		for i, v := range x {
+			dst[i] = float32(v*v) * v
 		}
-		return nil
+	case 0.5:
+		if math.IsInf(float64(kernel.Least(x)), -1) {
+			return false // (-Inf)^0.5 is +Inf
+		}
+		kernel.Sqrt(dst, x)
+	default:
+		return false
 	}
-)
+	return true
+}
 
 // mapKernel applies f to chunks of n elements.
 func mapKernel(n int, f func(dst, x []float32)) Kernel {
@@ -68,94 +99,87 @@ func mapKernel(n int, f func(dst, x []float32)) Kernel {
 	})}
 }
 
-// binaryKernel handles equal shapes, a scalar, a repeated trailing block (a bias), and a
-// value per row; other broadcasts run element by element.
+// binaryKernel handles every broadcast: operands are seen as rows along which each goes on by one element or stays.
 func binaryKernel(p *Prep, f binaryFast) (Kernel, bool) {
 	if p.Out[0].DType != tensor.Float32 || p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 {
 		return Kernel{}, false
 	}
 	out, a, b := p.Out[0].Shape, p.In[0].Shape, p.In[1].Shape
 	n := out.Elems()
-	if n == 0 || a.Elems() == 0 || b.Elems() == 0 {
-		return Kernel{Run: func([]*tensor.Tensor, []*tensor.Tensor, []byte) {}}, n == 0
+	over := 0
+	switch n {
+	case a.Elems():
+		over = 1
+	case b.Elems():
+		over = 2
 	}
-	full := func(s tensor.Shape) bool { return s.Elems() == n }
-	switch {
-	case full(a) && full(b):
-		return Kernel{Over: 1, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
-			lo, hi := bounds(n, task)
-			f.pair(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[lo:hi])
-		})}, true
-	case full(a) && b.Elems() == 1:
-		return Kernel{Over: 1, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
-			lo, hi := bounds(n, task)
-			f.scalar(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], in[1].Float32s()[0])
-		})}, true
-	case full(b) && a.Elems() == 1:
-		return Kernel{Over: 2, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
-			lo, hi := bounds(n, task)
-			f.scalarFirst(out[0].Float32s()[lo:hi], in[0].Float32s()[0], in[1].Float32s()[lo:hi])
-		})}, true
-	case full(a) && suffix(out, b):
-		return f.blocks(n, b.Elems(), false), true
-	case full(b) && suffix(out, a):
-		return f.blocks(n, a.Elems(), true), true
-	case full(a) && perRow(out, b):
-		return f.rows(n, lastAxis(out)), true
+	if k, ok := repeated(out, b); ok && over == 1 {
+		return f.repeat(n, k, 0), true
 	}
-	return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
-		d, a, b := out.Float32s()[lo:hi], x.Float32s(), y.Float32s()
-		for k := range d {
-			d[k] = f.f(a[i], b[j])
-			i, j = i+di, j+dj
-		}
+	if k, ok := repeated(out, a); ok && over == 2 {
+		return f.repeat(n, k, 1), true
+	}
+	k, ok := broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
+		f.row(out.Float32s()[lo:hi], x.Float32s()[i:], y.Float32s()[j:], di, dj)
 	})
+	k.Over = over
+	return k, ok
 }
 
-// suffix reports whether s, without leading ones, is the end of out.
-func suffix(out, s tensor.Shape) bool {
+// row computes one row; an operand with step 0 is one number.
+func (f binaryFast) row(dst, x, y []float32, dx, dy int) {
+	n := len(dst)
+	switch {
+	case n == 0:
+	case dx == 1 && dy == 1:
+		f.pair(dst, x[:n], y[:n])
+	case dx == 1:
+		f.scalar(dst, x[:n], y[0])
+	case dy == 1:
+		f.scalarFirst(dst, x[0], y[:n])
+	default:
+		f.scalar(dst[:1], x[:1], y[0])
+		for i := range dst {
+			dst[i] = dst[0]
+		}
+	}
+}
+
+// shortRow is the length below which a repeated operand is written out several times first.
+const shortRow = 256
+
+// repeated reports whether s is a short block that out repeats, and its length.
+func repeated(out, s tensor.Shape) (int, bool) {
 	for len(s) > 0 && s[0] == 1 {
 		s = s[1:]
 	}
-	return len(s) <= len(out) && out[len(out)-len(s):].Equal(s)
+	n := s.Elems()
+	return n, n > 1 && n < shortRow && out.Elems() >= 2*shortRow && len(s) <= len(out) && out[len(out)-len(s):].Equal(s)
 }
 
-// perRow reports whether s is out with a last axis of one.
-func perRow(out, s tensor.Shape) bool {
-	k := len(out) - 1
-	return k >= 0 && len(s) == len(out) && s[k] == 1 && out[:k].Equal(s[:k])
-}
-
-// blocks repeats the smaller operand of m elements; first says that it is operand 0.
-func (f binaryFast) blocks(n, m int, first bool) Kernel {
-	per := rowsPer(m)
-	k := Kernel{Over: 1}
-	small, large := 1, 0
-	if first {
-		k.Over, small, large = 2, 0, 1
-	}
-	k.Run = split((n/m+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		s, l, d := in[small].Float32s(), in[large].Float32s(), out[0].Float32s()
-		for i := task * per; i < min(n/m, (task+1)*per); i++ {
-			if first {
-				f.pair(d[i*m:(i+1)*m], s, l[i*m:(i+1)*m])
+// repeat combines a long operand with a block of m elements that it repeats: side is the index of the long one.
+func (f binaryFast) repeat(n, m, side int) Kernel {
+	times := min((shortRow+m-1)/m*4, n/m)
+	block := times * m
+	per := max(1, chunk/block) * block // elements of one task
+	blocks := split((n+per-1)/per, func(in, out []*tensor.Tensor, scratch []byte, task int) {
+		d, long, s := out[0].Float32s(), in[side].Float32s(), floatsIn(scratch)[:block]
+		for lo := task * per; lo < min(n, (task+1)*per); lo += block {
+			hi := min(n, lo+block)
+			if side == 0 {
+				f.pair(d[lo:hi], long[lo:hi], s[:hi-lo])
 			} else {
-				f.pair(d[i*m:(i+1)*m], l[i*m:(i+1)*m], s)
+				f.pair(d[lo:hi], s[:hi-lo], long[lo:hi])
 			}
 		}
 	})
-	return k
-}
-
-// rows applies one value per row of m elements.
-func (f binaryFast) rows(n, m int) Kernel {
-	per := rowsPer(m)
-	return Kernel{Over: 1, Run: split((n/m+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		a, s, d := in[0].Float32s(), in[1].Float32s(), out[0].Float32s()
-		for i := task * per; i < min(n/m, (task+1)*per); i++ {
-			f.scalar(d[i*m:(i+1)*m], a[i*m:(i+1)*m], s[i])
+	return Kernel{Over: 1 + side, Scratch: 4 * block, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		s := floatsIn(scratch)[:block]
+		for k := copy(s, in[1-side].Float32s()); k < block; k *= 2 {
+			copy(s[k:], s[:k])
 		}
-	})}
+		blocks(in, out, scratch)
+	}}
 }
 
 func (f binaryFast) pair(dst, a, b []float32) {
@@ -173,6 +197,9 @@ func (f binaryFast) scalar(dst, a []float32, s float32) {
 		kernel.MapScalar(f.op, dst, a, s)
 		return
 	}
+	if f.with != nil && f.with(dst, a, s) {
+		return
+	}
 	for i, v := range a {
 		dst[i] = f.f(v, s)
 	}
@@ -185,13 +212,9 @@ func (f binaryFast) scalarFirst(dst []float32, s float32, b []float32) {
 			dst[i] = f.f(s, v)
 		}
 	case f.op == kernel.Sub:
-		for i, v := range b {
-			dst[i] = s - v
-		}
+		kernel.MapScalar(kernel.SubFrom, dst, b, s)
 	case f.op == kernel.Div:
-		for i, v := range b {
-			dst[i] = s / v
-		}
+		kernel.MapScalar(kernel.DivBy, dst, b, s)
 	default: // commutative
 		kernel.MapScalar(f.op, dst, b, s)
 	}
@@ -208,20 +231,8 @@ var (
 	fastSum       = reduceFast{sum: true, row: kernel.Sum}
 	fastMean      = reduceFast{sum: true, mean: true, row: kernel.Sum}
 	fastSumSquare = reduceFast{row: func(x []float32) float32 { return kernel.Dot(x, x) }}
-	fastGreatest  = reduceFast{row: func(x []float32) float32 {
-		m := x[0]
-		for _, v := range x[1:] {
-			m = max(m, v)
-		}
-		return m
-	}}
-	fastLeast = reduceFast{row: func(x []float32) float32 {
-		m := x[0]
-		for _, v := range x[1:] {
-			m = min(m, v)
-		}
-		return m
-	}}
+	fastGreatest  = reduceFast{row: kernel.Greatest}
+	fastLeast     = reduceFast{row: kernel.Least}
 )
 
 var (

@@ -43,17 +43,7 @@ func clipKernel(p *Prep, lo, hi float32) (Kernel, bool) {
 	if p.In[0].DType != tensor.Float32 {
 		return Kernel{}, false
 	}
-	return mapKernel(p.Out[0].Elems(), func(dst, x []float32) {
-		for i, v := range x {
-			if v < lo {
-				v = lo
-			}
-			if v > hi {
-				v = hi
-			}
-			dst[i] = v
-		}
-	}), true
+	return mapKernel(p.Out[0].Elems(), func(dst, x []float32) { kernel.Clip(dst, x, lo, hi) }), true
 }
 
 // castKernel converts to and from float32 where that needs no more than Go's conversion.
@@ -116,7 +106,7 @@ func convertLoop[T, F int8 | uint8 | int32 | int64 | float32 | float64](dst []T,
 // crossEntropyKernel is for scores [N, C]: log probabilities row by row, then one loss per row, added by kernel.Sum.
 func crossEntropyKernel(p *Prep) (Kernel, bool) {
 	N, C, D := labelled(p.In[0].Shape)
-	if p.In[0].DType != tensor.Float32 || D != 1 || C == 0 || C > 1024 {
+	if p.In[0].DType != tensor.Float32 || D != 1 || C == 0 {
 		return Kernel{}, false
 	}
 	ignore, reduction := p.Node.Int("ignore_index", noIgnore), p.Node.Str("reduction", "mean")

@@ -24,7 +24,7 @@ func rowKernel(rows, cols int, f func(in, out []*tensor.Tensor, lo, hi int)) fun
 }
 
 func softmaxKernel(p *Prep, P, n, Q int, logarithm bool) (Kernel, bool) {
-	if p.In[0].DType != tensor.Float32 || Q != 1 || n == 0 || logarithm && n > 1024 {
+	if p.In[0].DType != tensor.Float32 || Q != 1 || n == 0 {
 		return Kernel{}, false
 	}
 	f := kernel.Softmax
@@ -50,13 +50,9 @@ func geluGradKernel(p *Prep) (Kernel, bool) {
 	if p.In[0].DType != tensor.Float32 || p.In[0].Elems() != n || p.In[1].Elems() != n {
 		return Kernel{}, false
 	}
-	f := kernel.GeluTanhGrad
-	if p.Node.Str("approximate", "none") != "tanh" {
-		f = func(dx, dy, x []float32) {
-			for i, v := range x {
-				dx[i] = float32(float64(dy[i]) * geluSlope(float64(v), false))
-			}
-		}
+	f := kernel.GeluGrad
+	if p.Node.Str("approximate", "none") == "tanh" {
+		f = kernel.GeluTanhGrad
 	}
 	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := bounds(n, task)

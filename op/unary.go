@@ -66,10 +66,7 @@ func (u unary) op() Op {
 			if p.In[0].DType != tensor.Float32 {
 				return Kernel{}, false
 			}
-			var f func(dst, x []float32)
-			if u.fast != nil {
-				f = u.fast(p.Node)
-			}
+			f := u.fastFunction(p.Node)
 			if f == nil { // the reference itself, in parallel and without copies
 				f = func(dst, x []float32) {
 					for i, v := range x {
@@ -94,7 +91,7 @@ var (
 		return x
 	}, u: func(x uint64) uint64 { return x }, dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 		return b.Op("Mul", dy, b.Op("Sign", x)) // 0 at 0
-	}, fast: fastAbs}.op()
+	}}.op()
 
 	opCeil = unary{name: "Ceil", since: 6, f: plain(math.Ceil)}.op()
 
@@ -106,7 +103,7 @@ var (
 	opExp = unary{name: "Exp", since: 6, f: plain(detmath.Exp),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
 			return b.Op("Mul", dy, y)
-		}, fast: fastExp}.op()
+		}}.op()
 
 	opFloor = unary{name: "Floor", since: 6, f: plain(math.Floor)}.op()
 
@@ -129,12 +126,12 @@ var (
 		i: func(x int64) int64 { return -x },
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, _ *graph.Value) *graph.Value {
 			return b.Op("Neg", dy)
-		}, fast: fastNeg}.op()
+		}}.op()
 
 	opReciprocal = unary{name: "Reciprocal", since: 6, f: func(_ *graph.Node, x float64) float64 { return 1 / x },
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
 			return b.Op("Neg", b.Op("Mul", dy, b.Op("Mul", y, y)))
-		}, fast: fastReciprocal}.op()
+		}}.op()
 
 	opRelu = unary{name: "Relu", since: 6, f: func(_ *graph.Node, x float64) float64 {
 		if x < 0 {
@@ -145,7 +142,7 @@ var (
 		dx: func(b *graph.Builder, _ *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 			zero := fill(b, x, 0)
 			return b.Op("Where", b.Op("Greater", x, zero), dy, zero) // 0 at 0
-		}, fast: fastRelu}.op()
+		}}.op()
 
 	opRound = unary{name: "Round", since: 11, f: plain(math.RoundToEven)}.op()
 
@@ -175,7 +172,7 @@ var (
 	opSqrt = unary{name: "Sqrt", since: 6, f: plain(math.Sqrt),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {
 			return b.Op("Div", b.Op("Mul", dy, fill(b, y, 0.5)), y) // infinite at 0
-		}, fast: fastSqrt}.op()
+		}}.op()
 
 	opTanh = unary{name: "Tanh", since: 6, f: plain(tanh),
 		dx: func(b *graph.Builder, _ *graph.Node, dy, _, y *graph.Value) *graph.Value {

@@ -1,6 +1,10 @@
 package kernel
 
-import "math"
+import (
+	"math"
+
+	"muster/internal/detmath"
+)
 
 // The plain Go twins of the functions of one number; gen/vecfunc.go describes the same
 // operations in the same order. pick, larger and smaller are what the instructions do.
@@ -183,9 +187,9 @@ const sinEnd = 8192
 func sineRef(x float32, cos bool) float32 {
 	if abs32(x) > sinEnd && abs32(x) <= math.MaxFloat32 {
 		if cos {
-			return float32(math.Cos(float64(x)))
+			return float32(detmath.Cos(float64(x)))
 		}
-		return float32(math.Sin(float64(x)))
+		return float32(detmath.Sin(float64(x)))
 	}
 	q := nearest(float32(x * 0.31830987))
 	m := q
