@@ -132,3 +132,23 @@ func TestSixteenBits(t *testing.T) {
 		}
 	}
 }
+
+// TestRootOfMinusInfinity: (-Inf)^0.5 is +Inf, which a square root is not.
+func TestRootOfMinusInfinity(t *testing.T) {
+	inf := float32(math.Inf(1))
+	s := sample{op: "Pow", in: at(fx([]float32{-inf, inf, 4, 0, -1}, 5), fx([]float32{0.5}))}
+	g, _, feeds := s.build(t, false)
+	want, err := eval(g, feeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, _, err = op.Bind(g, nil); err != nil {
+		t.Fatal(err)
+	}
+	out, k, ok := prepared(t, s, g, feeds, []bool{false, false})
+	if !ok {
+		t.Fatal("no kernel")
+	}
+	k.Run(feeds, out, nil)
+	same(t, s, "from the reference", out, want)
+}
