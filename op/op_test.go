@@ -161,10 +161,14 @@ func compareFunction(t *testing.T, s sample, g *graph.Graph, feeds, want []*tens
 	if err := op.AddFunctions(g); err != nil {
 		t.Fatal(s, err)
 	}
-	if len(g.Model.Functions) != 1 {
+	for _, f := range g.Model.Functions { // one for the operator, others for what its body calls
+		if f.Name == s.op {
+			f.Domain, g.Nodes[0].Domain = "elsewhere", "elsewhere"
+		}
+	}
+	if g.Nodes[0].Domain != "elsewhere" {
 		t.Fatal(s, len(g.Model.Functions), "functions")
 	}
-	g.Model.Functions[0].Domain, g.Nodes[0].Domain = "elsewhere", "elsewhere"
 	if err := op.InlineFunctions(g); err != nil {
 		t.Fatal(s, err)
 	}

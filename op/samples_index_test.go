@@ -40,6 +40,7 @@ func indexing(add func(...sample)) {
 	}
 	scatters(add)
 	pads(add)
+	resizes(add)
 	add(sample{op: "NonZero", in: at(konst(ix(0, 2, 3, 4, 5)))}, sample{op: "NonZero", in: at(konst(bb(7)))}, sample{op: "NonZero", in: at(konst(fx([]float32{3})))}, sample{op: "NonZero", in: at(konst(as(ix(0, 2, 3, 5), tensor.Float16)))},
 		sample{op: "NonZero", in: at(konst(fx([]float32{0, float32(math.NaN()), float32(math.Copysign(0, -1)), 2}, 2, 2)))})
 	cond := func(v ...bool) arg { return konst(arg{t: tensor.OfBool(v, len(v))}) }
@@ -105,4 +106,51 @@ func pads(add func(...sample)) {
 	add(sample{op: "Pad", in: at(ff(3, 4), ci(1, -2, 0, 2), one), noSym: true}, sample{op: "Pad", in: at(ff(3, 4), ci(1, -2, 0, 2), fx([]float32{2})), noSym: true}, sample{op: "Pad", in: at(ff(3, 0), ci(0, 2, 0, 2), one), noSym: true}, sample{op: "Pad", in: at(ff(), konst(arg{t: tensor.New(tensor.Int64, 0)}), one)},
 		sample{op: "Pad", opset: 10, in: at(ff(3, 4)), attrs: attrs(graph.Ints("pads", 1, 0, 0, 2), graph.Float("value", 0.5)), noSym: true}, sample{op: "Pad", in: at(ff(1, 1), ci(2, 2, 2, 2)), attrs: attrs(graph.Str("mode", "reflect")), noSym: true})
 	add(sample{op: "CenterCropPad", in: at(ff(20, 10, 3), ci(10, 9, 3)), noSym: true}, sample{op: "CenterCropPad", in: at(ff(5, 7), ci(8, 4)), noSym: true}, sample{op: "CenterCropPad", in: at(ff(5, 7, 2), ci(10, 5)), attrs: attrs(graph.Ints("axes", -2, 0)), noSym: true})
+}
+
+func resizes(add func(...sample)) {
+	f := func(v ...float32) arg { return konst(fx(v, len(v))) }
+	x := func() arg { return ff(1, 2, 4, 5) }
+	for _, mode := range []string{"nearest", "linear", "cubic"} {
+		m := graph.Str("mode", mode)
+		for _, c := range []string{"half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric", "tf_crop_and_resize", "tf_half_pixel_for_nn"} {
+			a := attrs(m, graph.Str("coordinate_transformation_mode", c), graph.Float("extrapolation_value", 7))
+			roi := none
+			if c == "tf_crop_and_resize" {
+				roi = f(0, 0, 0.2, -0.2, 1, 1, 0.8, 1.1)
+			}
+			for _, near := range []string{"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"} {
+				if near != "floor" && mode != "nearest" {
+					continue
+				}
+				n := append(attrs(graph.Str("nearest_mode", near)), a...)
+				add(sample{op: "Resize", in: at(x(), roi, f(1, 1, 2, 2)), attrs: n, noSym: true, tol: 1e-5}, sample{op: "Resize", in: at(x(), roi, f(1, 1, 0.6, 1.7)), attrs: n, noSym: true, tol: 1e-5},
+					sample{op: "Resize", in: at(x(), roi, none, ci(1, 2, 9, 3)), attrs: n, noSym: true, tol: 1e-5})
+			}
+			if mode != "nearest" {
+				add(sample{op: "Resize", in: at(x(), roi, f(1, 1, 0.6, 1.7)), attrs: append(attrs(graph.Int("exclude_outside", 1), graph.Float("cubic_coeff_a", -0.5)), a...), noSym: true, tol: 1e-5},
+					sample{op: "Resize", in: at(x(), roi, none, ci(1, 2, 2, 4)), attrs: append(attrs(graph.Int("antialias", 1)), a...), noSym: true, tol: 1e-5})
+			}
+		}
+		add(sample{op: "Resize", in: at(as(ix(0, 99, 1, 1, 4, 4), tensor.Uint8), none, f(1, 1, 2, 2)), attrs: attrs(m), noSym: true}, sample{op: "Resize", in: at(ff(3, 6), none, f(2), none), attrs: attrs(m, graph.Ints("axes", -1)), noSym: true, tol: 1e-5},
+			sample{op: "Resize", in: at(ff(1, 2, 4, 6), none, none, ci(7, 8)), attrs: attrs(m, graph.Ints("axes", 3, 2), graph.Str("keep_aspect_ratio_policy", "not_larger")), noSym: true, tol: 1e-5},
+			sample{op: "Resize", in: at(ff(1, 2, 4, 6), none, none, ci(7, 8)), attrs: attrs(m, graph.Ints("axes", 2, 3), graph.Str("keep_aspect_ratio_policy", "not_smaller")), noSym: true, tol: 1e-5},
+			sample{op: "Resize", in: at(ff(2, 3, 4, 3, 2), none, f(1, 1, 1.5, 2, 0.5)), attrs: attrs(m), noSym: true, tol: 1e-5}, sample{op: "Resize", in: at(ff(1, 3, 70, 600), none, f(1, 1, 2, 2)), attrs: attrs(m), noSym: true, tol: 1e-5},
+			sample{op: "Resize", opset: 10, in: at(x(), f(1, 1, 2, 0.5)), attrs: attrs(m), noSym: true, tol: 1e-5}, sample{op: "Resize", in: at(ff(2, 3), none, f(1, 1)), attrs: attrs(m)})
+	}
+	for _, mode := range []string{"nearest", "linear"} {
+		m := graph.Str("mode", mode)
+		add(sample{op: "Upsample", opset: 9, in: at(x(), f(1, 1, 2, 3)), attrs: attrs(m), noSym: true, tol: 1e-5}, sample{op: "Upsample", opset: 8, in: at(x()), attrs: attrs(m, graph.Attr{Name: "scales", Kind: graph.AttrFloats, Floats: []float32{1, 1, 1.5, 2}}), noSym: true, tol: 1e-5})
+	}
+	for _, sh := range [][]int{{2, 3, 5, 4}, {7, 5}, {1, 5, 700}} {
+		s := []int64{2, 3, 4, 4}[:len(sh)]
+		for i := range s {
+			s[i] = int64(sh[i])
+		}
+		a := max(len(sh)-2, 0)
+		s[a] = 6
+		w := ff(sh[a], 3)
+		add(sample{domain: graph.Domain, op: "MixGrad", in: at(ff(sh...), konst(ix(0, 6, sh[a], 3)), konst(w), ci(s...)), attrs: attrs(graph.Int("axis", int64(a-len(sh)))), noSym: true, tol: 1e-5})
+	}
+	add(sample{domain: graph.Domain, op: "MixGrad", in: at(ff(40, 9), konst(ix(0, 6, 9, 2)), konst(ff(9, 2)), ci(40, 6)), noSym: true, tol: 1e-5}, sample{domain: graph.Domain, op: "MixGrad", in: at(ff(4, 9), ix(0, 6, 9, 2), ff(9, 2), ci(4, 6)), noSym: true, tol: 1e-5})
 }
