@@ -5,6 +5,7 @@ import (
 
 	"muster/graph"
 	"muster/internal/detmath"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -15,57 +16,27 @@ import (
 // grouped queries, arXiv 2305.13245), T tokens of queries, S tokens of keys, D channels per head,
 // Dv channels per head of values.
 
-// headView reads a tensor as [B, heads, tokens, channels]: element (b, h, t, d) lies at base + b*sb + h*sh + t*st + d.
-type headView struct{ base, sb, sh, st int }
-
-// at is the start of the channels of one token.
-func (v headView) at(b, h, t int) int { return v.base + b*v.sb + h*v.sh + t*v.st }
-
 // attend is one call: y = softmax(mask + cap(scale q k')) v.
 type attend struct {
-	B, H, KV, T, S, D, Dv int
-	q, k, v, y            headView
-	scale, softcap        float64
-	causal                bool
-	left, right           int     // keys a query sees before and after its own position; -1: all
-	offset                int     // position of query 0 among the keys
-	offsets               []int   // the same for every batch item; nil: offset
-	lens                  []int   // valid keys of every batch item; nil: all
-	cols                  int     // keys that the mask covers; the others are not seen
-	maskAt                [4]int  // strides of the mask, which is seen as [B, H, T, S]
-	masked, boolean       bool    // there is a mask; it says which keys are seen
-	gate                  float64 // value that a boolean mask adds where it is false
+	kernel.Reach
+	B, H, KV, T, D, Dv int
+	q, k, v, y         kernel.Heads
+	scale, softcap     float64
+	maskAt             [4]int // strides of the mask, which is seen as [B, H, T, S]
+	masked, boolean    bool   // there is a mask; it says which keys are seen
 }
 
 // heads3 views [B, T, heads*size] and heads4 [B, heads, T, size].
-func heads3(T, width, size, base int) headView { return headView{base, T * width, size, width} }
-func heads4(heads, T, size int) headView       { return headView{0, heads * T * size, T * size, size} }
-
-// keys returns the range of keys that query t of item b sees, the mask aside.
-func (a *attend) keys(b, t int) (lo, hi int) {
-	hi = min(a.S, a.cols)
-	if a.lens != nil {
-		hi = min(hi, a.lens[b])
-	}
-	p := a.offset + t
-	if a.offsets != nil {
-		p = a.offsets[b] + t
-	}
-	if a.causal {
-		hi = min(hi, p+1)
-	}
-	if a.right >= 0 {
-		hi = min(hi, p+a.right+1)
-	}
-	if a.left >= 0 {
-		lo = max(0, p-a.left)
-	}
-	return lo, max(lo, hi)
+func heads3(T, width, size, base int) kernel.Heads {
+	return kernel.Heads{Base: base, B: T * width, H: size, T: width}
+}
+func heads4(heads, T, size int) kernel.Heads {
+	return kernel.Heads{B: heads * T * size, H: T * size, T: size}
 }
 
 // setMask describes a mask of rank up to 4 that is broadcast to [B, H, T, S]; its last axis may be shorter than S.
 func (a *attend) setMask(shape tensor.Shape, d tensor.DType) {
-	a.masked, a.boolean, a.gate = true, d == tensor.Bool, math.Inf(-1)
+	a.masked, a.boolean = true, d == tensor.Bool
 	st := shape.Strides()
 	for i := range shape {
 		if to := 4 - len(shape) + i; shape[i] != 1 || to == 3 {
@@ -73,7 +44,7 @@ func (a *attend) setMask(shape tensor.Shape, d tensor.DType) {
 		}
 	}
 	if n := len(shape); n > 0 {
-		a.cols = min(a.cols, shape[n-1])
+		a.Cols = min(a.Cols, shape[n-1])
 	}
 }
 
@@ -89,7 +60,7 @@ func (a *attend) bias(mask []float64, b, h, t, s int) float64 {
 	case m != 0:
 		return 0
 	}
-	return a.gate
+	return math.Inf(-1)
 }
 
 // What the optional output of Attention shows.
@@ -103,10 +74,10 @@ const (
 // row computes the scores of one query in s and replaces them by their softmax; it returns the logarithm
 // of the sum of exponentials. A query that sees no key has weights of 0. see is called with the state of s at every stage.
 func (a *attend) row(s, q, k, mask []float64, b, h, t int, see func(stage int, s []float64)) float64 {
-	lo, hi := a.keys(b, t)
-	from := a.q.at(b, h, t)
+	lo, hi := a.Keys(b, t)
+	from := a.q.At(b, h, t)
 	for j := range s {
-		to, sum := a.k.at(b, h*a.KV/a.H, j), 0.0
+		to, sum := a.k.At(b, h*a.KV/a.H, j), 0.0
 		for d := 0; d < a.D; d++ {
 			sum += float64(q[from+d] * k[to+d])
 		}
@@ -165,14 +136,14 @@ func (a *attend) ref(q, k, v, mask, y, lse, qk []float64, mode int) {
 				if lse != nil {
 					lse[at] = l
 				}
-				out := y[a.y.at(b, h, t):][:a.Dv]
+				out := y[a.y.At(b, h, t):][:a.Dv]
 				clear(out)
-				lo, hi := a.keys(b, t)
+				lo, hi := a.Keys(b, t)
 				for j := lo; j < hi; j++ {
 					if s[j] == 0 {
 						continue // a key that is not seen may hold anything
 					}
-					from := a.v.at(b, h*a.KV/a.H, j)
+					from := a.v.At(b, h*a.KV/a.H, j)
 					for d := range out {
 						out[d] += float64(s[j] * v[from+d])
 					}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -18,11 +19,12 @@ import (
 func attentionOp(since, maxIn int, attrs string) Op {
 	return Op{
 		Name: "Attention", Since: since, MinIn: 3, MaxIn: maxIn, MinOut: 1, MaxOut: 4,
-		Attrs: "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap softmax_precision" + attrs,
-		Infer: attentionInfer,
-		Ref:   attentionRef,
-		Body:  attentionBody,
-		Flops: attentionFlops,
+		Attrs:   "is_causal kv_num_heads q_num_heads qk_matmul_output_mode scale softcap softmax_precision" + attrs,
+		Infer:   attentionInfer,
+		Ref:     attentionRef,
+		Body:    attentionBody,
+		Prepare: attentionKernel,
+		Flops:   attentionFlops,
 	}
 }
 
@@ -142,8 +144,8 @@ func (c *InferCall) maskFits(i int, qk []graph.Dim) error {
 // outputs 1 and 2, or of room elsewhere: [B, KV, S, D].
 func attentionForm(n *graph.Node, in []*tensor.Tensor) attend {
 	at := func(i int) *tensor.Tensor { return optional(in, i) }
-	a := attend{scale: float64(n.Float("scale", 0)), softcap: float64(n.Float("softcap", 0)), causal: n.Int("is_causal", 0) != 0,
-		left: int(n.Int("left_window_size", -1)), right: int(n.Int("right_window_size", -1))}
+	a := attend{scale: float64(n.Float("scale", 0)), softcap: float64(n.Float("softcap", 0))}
+	a.Causal, a.Left, a.Right = n.Int("is_causal", 0) != 0, int(n.Int("left_window_size", -1)), int(n.Int("right_window_size", -1))
 	q, k, v := in[0].Shape, in[1].Shape, in[2].Shape
 	if len(q) == 4 {
 		a.B, a.H, a.T, a.D = q[0], q[1], q[2], q[3]
@@ -168,7 +170,7 @@ func attentionForm(n *graph.Node, in []*tensor.Tensor) attend {
 		a.v = heads3(a.S, v[2], a.Dv, 0)
 	}
 	if p := at(4); p != nil {
-		a.offset, a.S = p.Shape[2], a.S+p.Shape[2]
+		a.Offset, a.S = p.Shape[2], a.S+p.Shape[2]
 		a.k, a.v = heads4(a.KV, a.S, a.D), heads4(a.KV, a.S, a.Dv)
 	}
 	a.y = heads4(a.H, a.T, a.Dv)
@@ -178,51 +180,35 @@ func attentionForm(n *graph.Node, in []*tensor.Tensor) attend {
 	if a.scale == 0 && n.Attr("scale") == nil {
 		a.scale = 1 / math.Sqrt(float64(a.D))
 	}
-	a.cols = a.S
+	a.Cols = a.S
 	if m := at(3); m != nil {
 		a.setMask(m.Shape, m.DType)
 	}
 	return a
 }
 
-// setLens applies the number of valid keys of every batch item, which is data.
-func (a *attend) setLens(t *tensor.Tensor) {
-	if t == nil {
+// joined writes the past and new keys (or values) of head bh, counted over the batch, as [S, size].
+func joined[E any](dst, past, new []E, a *attend, bh, P, size int, three bool) {
+	N, b, h := a.S-P, bh/a.KV, bh%a.KV
+	d := dst[bh*a.S*size:][:a.S*size]
+	copy(d, past[bh*P*size:][:P*size])
+	if !three {
+		copy(d[P*size:], new[bh*N*size:][:N*size])
 		return
 	}
-	a.lens, a.offsets = make([]int, a.B), make([]int, a.B)
-	a.fillLens(t)
-}
-
-// fillLens writes lens and offsets, without allocation.
-func (a *attend) fillLens(t *tensor.Tensor) {
-	for b, n := range t.Int64s()[:a.B] {
-		a.lens[b] = int(min(max(n, 0), int64(a.S)))
-		a.offsets[b] = a.lens[b] - a.T
-	}
-}
-
-// joined writes past and new keys (or values) as [B, KV, S, size].
-func joined[E any](dst, past, new []E, a *attend, P, size int, three bool) {
-	N := a.S - P
-	for b := 0; b < a.B; b++ {
-		for h := 0; h < a.KV; h++ {
-			d := dst[(b*a.KV+h)*a.S*size:][:a.S*size]
-			copy(d, past[(b*a.KV+h)*P*size:][:P*size])
-			for t := 0; t < N; t++ {
-				from := ((b*a.KV+h)*N + t) * size
-				if three {
-					from = ((b*N+t)*a.KV + h) * size
-				}
-				copy(d[(P+t)*size:], new[from:from+size])
-			}
-		}
+	for t := 0; t < N; t++ {
+		copy(d[(P+t)*size:], new[((b*N+t)*a.KV+h)*size:][:size])
 	}
 }
 
 func attentionRef(c *Call) error {
 	a := attentionForm(c.Node, c.In)
-	a.setLens(c.in(6))
+	if t := c.in(6); t != nil {
+		k := kernel.Attention{Reach: a.Reach, B: a.B, T: a.T}
+		k.Lens, k.Offsets = make([]int, a.B), make([]int, a.B)
+		k.SetLens(t.Int64s())
+		a.Reach = k.Reach
+	}
 	var past [2][]float64
 	P := 0
 	if c.in(4) != nil {
@@ -235,7 +221,9 @@ func attentionRef(c *Call) error {
 			continue
 		}
 		all := make([]float64, a.B*a.KV*a.S*size)
-		joined(all, past[i], kv[i], &a, P, size, len(c.In[1+i].Shape) == 3)
+		for bh := 0; bh < a.B*a.KV; bh++ {
+			joined(all, past[i], kv[i], &a, bh, P, size, len(c.In[1+i].Shape) == 3)
+		}
 		if c.in(4) != nil {
 			kv[i] = all
 		}

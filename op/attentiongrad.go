@@ -3,6 +3,7 @@ package op
 import (
 	"muster/graph"
 	"muster/internal/detmath"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -38,8 +39,9 @@ var opAttentionGrad = Op{
 		c.Set(2, c.In[3].DType, f.merged(2, v))
 		return nil
 	},
-	Ref:  attentionGradRef,
-	Body: attentionGradBody,
+	Ref:     attentionGradRef,
+	Body:    attentionGradBody,
+	Prepare: attentionGradKernel,
 	Flops: func(in, out []*graph.Value) int64 {
 		return 5 * attentionFlops(in[1:], []*graph.Value{in[4]}) / 2
 	},
@@ -63,7 +65,7 @@ func (c *InferCall) has(i int, s []graph.Dim) error {
 }
 
 // gradForm reads a call with concrete shapes; dq, dk and dv are where the gradients go.
-func gradForm(n *graph.Node, in []*tensor.Tensor) (a attend, dq, dk, dv headView) {
+func gradForm(n *graph.Node, in []*tensor.Tensor) (a attend, dq, dk, dv kernel.Heads) {
 	f := fusedOf(n)
 	a = f.form(in[1].Shape, in[2].Shape, in[3].Shape)
 	if m := optional(in, 6); m != nil {
@@ -91,26 +93,26 @@ func attentionGradRef(c *Call) error {
 		for h := 0; h < a.H; h++ {
 			g := h * a.KV / a.H
 			for t := 0; t < a.T; t++ {
-				from, out := a.q.at(b, h, t), a.y.at(b, h, t)
+				from, out := a.q.At(b, h, t), a.y.At(b, h, t)
 				delta := 0.0
 				for e := 0; e < a.Dv; e++ {
 					delta += float64(dy[out+e] * y[out+e])
 				}
-				lo, hi := a.keys(b, t)
+				lo, hi := a.Keys(b, t)
 				for j := lo; j < hi; j++ {
-					kj, vj, s, dp := a.k.at(b, g, j), a.v.at(b, g, j), 0.0, 0.0
+					kj, vj, s, dp := a.k.At(b, g, j), a.v.At(b, g, j), 0.0, 0.0
 					for e := 0; e < a.D; e++ {
 						s += float64(q[from+e] * k[kj+e])
 					}
 					p := detmath.Exp(s*a.scale + a.bias(mask, b, h, t, j) - lse[(b*a.H+h)*a.T+t])
 					for e := 0; e < a.Dv; e++ {
 						dp += float64(dy[out+e] * v[vj+e])
-						d[2][dvv.at(b, g, j)+e] += float64(p * dy[out+e])
+						d[2][dvv.At(b, g, j)+e] += float64(p * dy[out+e])
 					}
 					ds := p * (dp - delta) * a.scale
 					for e := 0; e < a.D; e++ {
-						d[0][dqv.at(b, h, t)+e] += float64(ds * k[kj+e])
-						d[1][dkv.at(b, g, j)+e] += float64(ds * q[from+e])
+						d[0][dqv.At(b, h, t)+e] += float64(ds * k[kj+e])
+						d[1][dkv.At(b, g, j)+e] += float64(ds * q[from+e])
 					}
 				}
 			}

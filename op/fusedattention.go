@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -36,9 +37,10 @@ var opMusterAttention = Op{
 		}
 		return nil
 	},
-	Body:  fusedBody,
-	Grad:  fusedGrad,
-	Flops: attentionFlops,
+	Body:    fusedBody,
+	Grad:    fusedGrad,
+	Prepare: fusedKernel,
+	Flops:   attentionFlops,
 }
 
 // attrs are the attributes that muster.Attention and muster.AttentionGrad share.
@@ -181,9 +183,9 @@ func fusedForm(n *graph.Node, in []*tensor.Tensor) attend {
 
 // fullMask is setMask for a mask that is broadcast along the keys too.
 func (a *attend) fullMask(m *tensor.Tensor) {
-	S := a.cols
+	S := a.Cols
 	a.setMask(m.Shape, m.DType)
-	a.cols = S
+	a.Cols = S
 	if n := len(m.Shape); n == 0 || m.Shape[n-1] == 1 {
 		a.maskAt[3] = 0
 	}
@@ -191,7 +193,8 @@ func (a *attend) fullMask(m *tensor.Tensor) {
 
 // form is the call for these shapes of Q, K and V, without a mask.
 func (f fused) form(q, k, v tensor.Shape) attend {
-	a := attend{H: int(f.H), KV: int(f.KV), scale: float64(f.scale), causal: f.causal != 0, left: -1, right: -1, B: q[0]}
+	a := attend{H: int(f.H), KV: int(f.KV), scale: float64(f.scale), B: q[0]}
+	a.Causal, a.Left, a.Right = f.causal != 0, -1, -1
 	a.T, a.S = q[len(q)-2], k[len(k)-2] // next to last in both layouts
 	a.D, a.Dv = int(f.size), int(f.vsize)
 	if !f.packed {
@@ -203,7 +206,7 @@ func (f fused) form(q, k, v tensor.Shape) attend {
 			a.Dv /= a.KV
 		}
 	}
-	see := func(i, heads, T, size int, s tensor.Shape) headView {
+	see := func(i, heads, T, size int, s tensor.Shape) kernel.Heads {
 		switch {
 		case !f.three(i):
 			return heads4(heads, T, size)
@@ -214,9 +217,9 @@ func (f fused) form(q, k, v tensor.Shape) attend {
 	}
 	a.q, a.k, a.v = see(0, a.H, a.T, a.D, q), see(1, a.KV, a.S, a.D, k), see(2, a.KV, a.S, a.Dv, v)
 	a.y = see(3, a.H, a.T, a.Dv, nil)
-	a.cols = a.S
+	a.Cols = a.S
 	if f.causal == 2 {
-		a.offset = a.S - a.T
+		a.Offset = a.S - a.T
 	}
 	return a
 }

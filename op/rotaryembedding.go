@@ -2,6 +2,7 @@ package op
 
 import (
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -99,7 +100,7 @@ type rotation struct {
 	rotary
 	B, H, T, D  int
 	R, half     int // turned channels of a head, angles of a row
-	x           headView
+	x           kernel.Heads
 	interleaved bool
 	one         bool // a single position: that of token 0
 }
@@ -167,7 +168,7 @@ func (f *rotation) check(in []*tensor.Tensor) error {
 func turnToken[E float32 | float64](f *rotation, y, x, cos, sin []E, b, t, row int) {
 	c, s := cos[row*f.half:][:f.half], sin[row*f.half:][:f.half]
 	for h := 0; h < f.H; h++ {
-		at := f.x.at(b, h, t)
+		at := f.x.At(b, h, t)
 		u, v := x[at:at+f.R], y[at:at+f.R]
 		if f.interleaved {
 			for i, cc := range c {
@@ -214,7 +215,7 @@ func (r rotary) kernel(p *Prep) (Kernel, bool) {
 				continue
 			}
 			for h := 0; h < f.H; h++ {
-				at := f.x.at(b, h, t)
+				at := f.x.At(b, h, t)
 				copy(y[at+f.R:at+f.D], x[at+f.R:at+f.D])
 			}
 		}

@@ -62,7 +62,7 @@ func attention(add func(...sample)) {
 	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
 	m(2, f(2, 1, "4444"), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
 	grad(f(2, 1, "4444"), []int{1, 2, 3, 4}, fu(1, 2, 1, 2, 3), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
-	grad(f(2, 2, "3333", graph.Int("causal", 1)), []int{1, 600, 64}, fu(5, 6, 1, 2, 600), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
+	grad(f(2, 2, "3333", graph.Int("causal", 1)), []int{1, 600, 64}, fu(9, 10, 1, 2, 600), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
 }
 
 // models has the operators around attention in language models.
