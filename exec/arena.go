@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"muster/fault"
+	"muster/internal/cpu"
 )
 
 // arena is memory outside the Go heap: the collector neither scans nor moves nor zeroes it.
@@ -18,12 +19,24 @@ func newArena(size int) (*arena, error) {
 	if size == 0 {
 		return &arena{}, nil
 	}
+	if err := affordable(size); err != nil {
+		return nil, err
+	}
 	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		return nil, fault.New(fault.Exhausted, "exec", "%d bytes of memory for the plan: %w", size, err).
 			WithHint("use a smaller batch")
 	}
 	return &arena{data: b}, nil
+}
+
+// affordable refuses a size that no memory here can hold.
+func affordable(size int) error {
+	if m := cpu.Memory(); size < 0 || m > 0 && size > m {
+		return fault.New(fault.Exhausted, "exec", "%d bytes are needed, there are %d of memory", size, m).
+			WithHint("use a smaller batch")
+	}
+	return nil
 }
 
 func (a *arena) free() {

@@ -53,7 +53,7 @@ func (d debug) plan(p *plan) {
 		st := &p.steps[i]
 		how := "kernel"
 		switch {
-		case st.op.View:
+		case st.isView():
 			how = "view"
 		case st.ref != nil:
 			how = "reference"
@@ -88,7 +88,7 @@ func (d debug) step(st *step) error {
 			fmt.Fprintf(os.Stderr, "  %s out %d: min %g max %g NaN %d\n", st.node.Place(), i, lo, hi, nan)
 		}
 	}
-	if d.check < 2 || st.ref != nil || st.op.Ref == nil || st.kernel.Run == nil || st.kernel.Over > 0 {
+	if d.check < 2 || st.ref != nil || st.op.Ref == nil || st.op.Random || st.kernel.Run == nil || st.kernel.Over > 0 {
 		return nil
 	}
 	c := &op.Call{Node: st.node, In: st.in}

@@ -12,16 +12,21 @@ import (
 	"muster/tensor"
 )
 
-// plan is a graph specialised to concrete shapes: prepared steps over one arena.
+// plan is a graph specialised to concrete shapes: prepared steps over one arena, and behind them what can be
+// planned only when it runs.
 type plan struct {
+	r      *runner
 	steps  []step
 	in     []*tensor.Tensor // headers of the inputs; their data changes with every run
 	views  []view           // tensors that share an input's bytes
 	out    []*tensor.Tensor
 	arena  *arena
 	report Report
-	cfg    Config
-	debug  debug
+
+	tail    []*tailNode
+	rest    rest
+	sources []source // of the outputs; nil: they are out
+	final   []*tensor.Tensor
 }
 
 // step is one prepared node.
@@ -32,6 +37,8 @@ type step struct {
 	kernel  op.Kernel
 	scratch []byte
 	ref     *op.Call // set when there is no kernel
+	body    *runner  // set when there is no reference either
+	args    []int    // inputs of body
 
 	runs         int
 	nanos        int64
@@ -41,28 +48,28 @@ type step struct {
 // view is a tensor that must follow the data of an input.
 type view struct{ t, root *tensor.Tensor }
 
-func newPlan(g *graph.Graph, dims map[string]int, s *Session) (*plan, error) {
-	b, _, err := op.Bind(g, dims)
-	if err != nil {
-		return nil, err
+// maxPassNodes bounds the graphs that passes rewrite: their time grows with the square of the size.
+const maxPassNodes = 1 << 16
+
+// build makes a graph with static shapes fast, prepares every node and places every buffer.
+func (p *plan) build(g *graph.Graph) error {
+	if err := p.expand(g); err != nil {
+		return err
 	}
-	if !s.cfg.NoPasses {
-		if err := pass.Optimize(b, s.debug.passes()); err != nil {
-			return nil, err
+	if !p.r.env.cfg.NoPasses && len(g.Nodes) <= maxPassNodes {
+		if err := pass.Optimize(g, p.r.env.debug.passes()); err != nil {
+			return err
+		}
+		if err := p.expand(g); err != nil {
+			return err
 		}
 	}
-	p := &plan{cfg: s.cfg, debug: s.debug}
-	return p, p.build(b)
-}
-
-// build prepares every node and places every buffer.
-func (p *plan) build(g *graph.Graph) error {
 	l := newLayout(g)
 	for _, n := range g.Nodes {
 		if constant(n) {
 			continue
 		}
-		st, err := l.prepare(g, n)
+		st, err := l.prepare(p.r, g, n)
 		if err != nil {
 			return err
 		}
@@ -91,7 +98,11 @@ func (p *plan) build(g *graph.Graph) error {
 	}
 	p.views = l.inputViews()
 	p.report = l.reportOf(p.steps, size+scratch)
-	p.debug.plan(p)
+	p.report.Later = len(p.tail)
+	if p.rest.r != nil {
+		p.report.Later += len(p.rest.r.g.Nodes)
+	}
+	p.r.env.debug.plan(p)
 	return nil
 }
 
@@ -105,25 +116,28 @@ func constant(n *graph.Node) bool {
 	return true
 }
 
-// run executes the steps over the fed tensors.
-func (p *plan) run(feeds []*tensor.Tensor) error {
+// run executes the steps over the fed tensors. The outputs are valid until the next run.
+func (p *plan) run(feeds []*tensor.Tensor, step uint64) ([]*tensor.Tensor, error) {
 	for i, t := range p.in {
-		t.Data = feeds[i].Data
+		t.Data, t.Items = feeds[i].Data, feeds[i].Items
 	}
 	for _, v := range p.views {
 		v.t.Data = v.root.Data
 	}
 	for i := range p.steps {
-		if err := p.runStep(&p.steps[i]); err != nil {
-			return err
+		if err := p.runStep(&p.steps[i], step); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if p.sources == nil {
+		return p.out, nil
+	}
+	return p.runTail(step)
 }
 
-func (p *plan) runStep(st *step) error {
+func (p *plan) runStep(st *step, step uint64) error {
 	var start time.Time
-	if p.cfg.Profile {
+	if p.r.env.cfg.Profile {
 		start = time.Now()
 	}
 	switch {
@@ -131,9 +145,11 @@ func (p *plan) runStep(st *step) error {
 		for _, t := range st.out {
 			if t != nil {
 				clear(t.Data)
+				t.Items = nil
 			}
 		}
-		if err := st.op.Ref(st.ref); err != nil {
+		st.ref.Step = step
+		if err := st.reference(); err != nil {
 			return fault.At(st.node.Place(), err)
 		}
 	case st.kernel.Run != nil:
@@ -142,13 +158,23 @@ func (p *plan) runStep(st *step) error {
 				return fault.At(st.node.Place(), err)
 			}
 		}
+		if st.kernel.Step != nil {
+			st.kernel.Step(step)
+		}
 		st.kernel.Run(st.in, st.out, st.scratch)
 	}
-	if p.cfg.Profile {
+	if p.r.env.cfg.Profile {
 		st.runs++
 		st.nanos += time.Since(start).Nanoseconds()
 	}
-	return p.debug.step(st)
+	return p.r.env.debug.step(st)
+}
+
+func (st *step) reference() error {
+	if st.body == nil {
+		return st.op.Ref(st.ref)
+	}
+	return runBody(st.body, st.args, st.ref)
 }
 
 func (p *plan) free() { p.arena.free() }
@@ -182,6 +208,9 @@ func newLayout(g *graph.Graph) *layout {
 	for _, v := range g.Inputs {
 		s, _ := v.Static()
 		t := &tensor.Tensor{DType: v.DType, Shape: s}
+		if v.Const != nil { // its value is part of the plan's key
+			t.Data = v.Const.Data
+		}
 		l.ten[v], l.buf[v] = t, &buffer{input: t, first: -1}
 	}
 	for _, n := range g.Nodes {
@@ -207,7 +236,7 @@ func (l *layout) tensor(v *graph.Value) *tensor.Tensor {
 }
 
 // prepare chooses a kernel for n and makes the headers of its outputs.
-func (l *layout) prepare(g *graph.Graph, n *graph.Node) (step, error) {
+func (l *layout) prepare(r *runner, g *graph.Graph, n *graph.Node) (step, error) {
 	o, err := op.Of(g, n)
 	if err != nil {
 		return step{}, err
@@ -234,7 +263,7 @@ func (l *layout) prepare(g *graph.Graph, n *graph.Node) (step, error) {
 	}
 	st.flops = flops(o, n)
 	l.now++
-	if o.View {
+	if st.isView() {
 		l.share(n.Inputs[0], n.Outputs[0])
 		return st, nil
 	}
@@ -245,10 +274,12 @@ func (l *layout) prepare(g *graph.Graph, n *graph.Node) (step, error) {
 		}
 	}
 	if st.kernel.Run == nil {
+		st.ref = r.call(n, st.in, st.out)
 		if o.Ref == nil {
-			return step{}, fault.New(fault.Unsupported, n.Place(), "there is neither a kernel nor a reference for these shapes")
+			if st.body, st.args, err = r.body(g, o, n); err != nil {
+				return step{}, err
+			}
 		}
-		st.ref = &op.Call{Node: n, In: st.in, Out: st.out}
 	}
 	for i, v := range n.Outputs {
 		if v != nil {
@@ -257,6 +288,9 @@ func (l *layout) prepare(g *graph.Graph, n *graph.Node) (step, error) {
 	}
 	return st, nil
 }
+
+// isView reports whether the node's output is its input under another shape.
+func (st *step) isView() bool { return st.op.View && !st.node.Inputs[0].DType.IsContainer() }
 
 func flops(o *op.Op, n *graph.Node) int64 {
 	if o.Flops != nil {
@@ -405,9 +439,19 @@ func (l *layout) reportOf(steps []step, arena int) Report {
 	return r
 }
 
+// supported looks for operators that the table does not have, in subgraphs too.
 func supported(g *graph.Graph) error {
 	for _, n := range g.Nodes {
-		if _, err := op.Of(g, n); err != nil && g.Function(n.Domain, n.Op) == nil {
+		if _, err := op.Of(g, n); err != nil {
+			return err
+		}
+		var err error
+		n.Subgraphs(func(s *graph.Graph) {
+			if err == nil {
+				err = fault.At(n.Place(), supported(s))
+			}
+		})
+		if err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"muster/fault"
 	"muster/graph"
+	"muster/op"
 	"muster/tensor"
 )
 
@@ -17,23 +18,23 @@ type Config struct {
 	Profile  bool          // measure every node
 	MaxPlans int           // shapes whose plans are kept; 0 is 16
 	NoPasses bool          // run the graph as it is, node by node
+	MaxSteps int           // iterations that the loops of one run may take together; 0 is 2^24
 }
+
+// maxSteps is the default of Config.MaxSteps.
+const maxSteps = 1 << 24
 
 // Session runs one graph. It is safe for concurrent use; runs take turns.
 // Plans for the shapes seen lately are kept.
 type Session struct {
 	mu    sync.Mutex
-	cfg   Config
-	g     *graph.Graph // states moved from Inits to Inputs
-	user  int          // inputs that the caller feeds
-	outs  int          // outputs that the caller gets
+	r     *runner // of the graph with states moved from Inits to Inputs
+	user  int     // inputs that the caller feeds
+	outs  int     // outputs that the caller gets
 	state []*tensor.Tensor
 	names map[string]int // state by the initialiser's name
-	plans map[string]*plan
-	order []string // plan keys, least recently used first
-	key   []byte
 	feeds []*tensor.Tensor
-	debug debug
+	step  uint64 // runs so far
 }
 
 // New checks g and returns a session. Operators that are not supported are an error here, not at the first run.
@@ -44,12 +45,14 @@ func New(g *graph.Graph, cfg Config) (*Session, error) {
 	if cfg.MaxPlans == 0 {
 		cfg.MaxPlans = 16
 	}
+	if cfg.MaxSteps == 0 {
+		cfg.MaxSteps = maxSteps
+	}
 	c, m := g.Clone()
-	s := &Session{cfg: cfg, g: c, user: len(c.Inputs), outs: len(c.Outputs),
-		names: map[string]int{}, plans: map[string]*plan{}, debug: debugFromEnv()}
-	if err := supported(c); err != nil {
+	if err := op.InlineFunctions(c); err != nil {
 		return nil, err
 	}
+	s := &Session{user: len(c.Inputs), names: map[string]int{}}
 	for i, st := range cfg.State {
 		in, out := m[st.In], m[st.Out]
 		if in == nil || out == nil || in.Const == nil {
@@ -62,8 +65,16 @@ func New(g *graph.Graph, cfg Config) (*Session, error) {
 		c.Inputs = append(c.Inputs, in)
 		c.Outputs = append(without(c.Outputs, out), out)
 	}
+	if err := op.Lift(c); err != nil {
+		return nil, err
+	}
+	if err := supported(c); err != nil {
+		return nil, err
+	}
 	s.outs = len(c.Outputs) - len(cfg.State)
 	s.feeds = make([]*tensor.Tensor, len(c.Inputs))
+	s.r = newRunner(c, &env{cfg: cfg, debug: debugFromEnv()}, 0)
+	s.r.root = true
 	return s, nil
 }
 
@@ -81,13 +92,13 @@ func without(vs []*graph.Value, v *graph.Value) []*graph.Value {
 func (s *Session) Run(in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.run(in)
+	res, err := s.run(in)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]*tensor.Tensor, s.outs)
 	for i := range out {
-		out[i] = p.out[i].Clone()
+		out[i] = res[i].Clone()
 	}
 	return out, nil
 }
@@ -96,7 +107,7 @@ func (s *Session) Run(in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
 func (s *Session) RunInto(in, out []*tensor.Tensor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.run(in)
+	res, err := s.run(in)
 	if err != nil {
 		return err
 	}
@@ -104,75 +115,56 @@ func (s *Session) RunInto(in, out []*tensor.Tensor) error {
 		return fault.New(fault.Mismatch, "exec", "%d outputs are taken, the graph has %d", len(out), s.outs)
 	}
 	for i, t := range out {
-		if t.DType != p.out[i].DType || !t.Shape.Equal(p.out[i].Shape) {
-			return fault.New(fault.Mismatch, "output "+s.g.Outputs[i].Name, "it is %s %s, not %s %s",
-				p.out[i].DType, p.out[i].Shape, t.DType, t.Shape)
+		if t.DType != res[i].DType || !t.Shape.Equal(res[i].Shape) {
+			return fault.New(fault.Mismatch, "output "+s.r.g.Outputs[i].Name, "it is %s %s, not %s %s",
+				res[i].DType, res[i].Shape, t.DType, t.Shape)
 		}
-		copy(t.Data, p.out[i].Data)
+		if t.DType.IsContainer() {
+			t.Items = res[i].Clone().Items
+			continue
+		}
+		copy(t.Data, res[i].Data)
 	}
 	return nil
 }
 
-func (s *Session) run(in []*tensor.Tensor) (*plan, error) {
+func (s *Session) run(in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	if err := s.fed(in); err != nil {
+		return nil, err
+	}
+	s.r.env.steps = s.r.env.cfg.MaxSteps
+	out, err := s.r.run(s.feeds, nil, s.step)
+	if err != nil {
+		return nil, err
+	}
+	s.step++
+	for i, t := range s.state {
+		n := out[s.outs+i]
+		if !n.Shape.Equal(t.Shape) || n.DType != t.DType {
+			return nil, fault.New(fault.Mismatch, "output "+s.r.g.Outputs[s.outs+i].Name, "the state is %s %s, its next value %s %s", t.DType, t.Shape, n.DType, n.Shape)
+		}
+	}
+	for i, t := range s.state {
+		copy(t.Data, out[s.outs+i].Data)
+	}
+	return out, nil
+}
+
+// fed sets s.feeds to the inputs and the states.
+func (s *Session) fed(in []*tensor.Tensor) error {
 	if len(in) != s.user {
-		return nil, fault.New(fault.Mismatch, "graph "+s.g.Name, "%d inputs are fed, the graph has %d", len(in), s.user)
+		return fault.New(fault.Mismatch, "graph "+s.r.g.Name, "%d inputs are fed, the graph has %d", len(in), s.user)
 	}
 	copy(s.feeds, in)
 	copy(s.feeds[s.user:], s.state)
-	p, err := s.planFor(s.feeds)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.run(s.feeds); err != nil {
-		return nil, err
-	}
-	for i, t := range s.state {
-		copy(t.Data, p.out[s.outs+i].Data)
-	}
-	return p, nil
-}
-
-// planFor finds or makes the plan for the shapes of feeds.
-func (s *Session) planFor(feeds []*tensor.Tensor) (*plan, error) {
-	s.key = s.key[:0]
-	for i, t := range feeds[:s.user] {
-		if t == nil {
-			return nil, fault.New(fault.Mismatch, "input "+s.g.Inputs[i].Name, "it is not fed")
-		}
-		s.key = append(s.key, byte(t.DType), byte(len(t.Shape)))
-		for _, d := range t.Shape {
-			s.key = append(s.key, byte(d), byte(d>>8), byte(d>>16), byte(d>>24), byte(d>>32), byte(d>>40))
-		}
-	}
-	if p, ok := s.plans[string(s.key)]; ok {
-		return p, nil
-	}
-	dims, err := bindings(s.g, feeds)
-	if err != nil {
-		return nil, err
-	}
-	p, err := newPlan(s.g, dims, s)
-	if err != nil {
-		return nil, err
-	}
-	if len(s.order) == s.cfg.MaxPlans {
-		s.plans[s.order[0]].free()
-		delete(s.plans, s.order[0])
-		s.order = s.order[1:]
-	}
-	k := string(s.key)
-	s.plans[k], s.order = p, append(s.order, k)
-	return p, nil
+	return nil
 }
 
 // Close releases the arenas.
 func (s *Session) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, p := range s.plans {
-		p.free()
-	}
-	s.plans, s.order = map[string]*plan{}, nil
+	s.r.free()
 }
 
 // StateOf returns a copy of the state tied to the initialiser with this name, nil if there is none.
@@ -207,6 +199,7 @@ type Report struct {
 	Operators    map[string]int // operators after the passes, with counts
 	Reference    map[string]int // those without a kernel for their shapes
 	IntegerOps   map[string]int // integer operators with counts
+	Later        int            // nodes that are planned when they run, because shapes before them depend on data
 	ArenaBytes   int
 	ConstBytes   int
 	Flops        int64
@@ -217,12 +210,10 @@ type Report struct {
 func (s *Session) Plan(in ...*tensor.Tensor) (Report, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(in) != s.user {
-		return Report{}, fault.New(fault.Mismatch, "graph "+s.g.Name, "%d inputs are fed, the graph has %d", len(in), s.user)
+	if err := s.fed(in); err != nil {
+		return Report{}, err
 	}
-	copy(s.feeds, in)
-	copy(s.feeds[s.user:], s.state)
-	p, err := s.planFor(s.feeds)
+	p, err := s.r.planFor(s.feeds, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -239,18 +230,18 @@ type ProfileRow struct {
 	Bytes int64 // read and written per run
 }
 
-// Profile returns the rows of the last used plan, slowest first; empty unless Config.Profile is set.
+// Profile returns the rows of all plans that are kept, slowest first; empty unless Config.Profile is set.
 func (s *Session) Profile() []ProfileRow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var rows []ProfileRow
-	for _, p := range s.plans {
+	s.r.each(func(p *plan) {
 		for i := range p.steps {
-			if st := &p.steps[i]; st.runs > 0 && s.cfg.Profile {
+			if st := &p.steps[i]; st.runs > 0 {
 				rows = append(rows, ProfileRow{st.node.Name, st.node.FullOp(), st.runs, st.nanos, st.flops, st.bytes})
 			}
 		}
-	}
+	})
 	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Nanos > rows[j].Nanos })
 	return rows
 }

@@ -22,6 +22,9 @@ type Graph struct {
 	Inits   []*Value // values with Const set (ONNX initialisers)
 	Model   *Model
 
+	// Closed says that a subgraph reads nothing from outside (op.Lift). Clones share it, so nobody may change it.
+	Closed bool
+
 	Unknown []byte // unknown protobuf fields, kept for a lossless round trip
 }
 
@@ -96,8 +99,16 @@ type Value struct {
 	Shape    []Dim        // nil if the rank is not known yet; empty for a scalar
 	Const    *tensor.Tensor
 	Producer *Node // nil for inputs and initialisers
+	Elem     *Type // of the items, if DType is a sequence or an optional; nil if not known
 
 	Unknown []byte
+}
+
+// Type is the type of the items of a sequence or an optional.
+type Type struct {
+	DType tensor.DType
+	Shape []Dim // nil if the rank is not known
+	Elem  *Type // of items that are sequences themselves
 }
 
 // Static returns the concrete shape, or false if a dimension is not known.
@@ -289,7 +300,9 @@ func (g *Graph) Uses() map[*Value][]Use {
 				u[v] = append(u[v], Use{n, i})
 			}
 		}
-		n.subgraphs(func(s *Graph) { s.captured(func(v *Value) { u[v] = append(u[v], Use{n, -1}) }) })
+		for _, v := range n.Captured() {
+			u[v] = append(u[v], Use{n, -1})
+		}
 	}
 	for i, v := range g.Outputs {
 		u[v] = append(u[v], Use{nil, i})
@@ -297,7 +310,29 @@ func (g *Graph) Uses() map[*Value][]Use {
 	return u
 }
 
-func (n *Node) subgraphs(f func(*Graph)) {
+// Captured lists the values from outside that n's subgraphs read, each once, in the order in which they are first read.
+func (n *Node) Captured() []*Value {
+	var out []*Value
+	var seen map[*Value]bool
+	n.Subgraphs(func(s *Graph) {
+		if s.Closed {
+			return
+		}
+		if seen == nil {
+			seen = map[*Value]bool{}
+		}
+		s.captured(func(v *Value) {
+			if !seen[v] {
+				seen[v] = true
+				out = append(out, v)
+			}
+		})
+	})
+	return out
+}
+
+// Subgraphs calls f for every subgraph in n's attributes.
+func (n *Node) Subgraphs(f func(*Graph)) {
 	for i := range n.Attrs {
 		if n.Attrs[i].G != nil {
 			f(n.Attrs[i].G)
@@ -326,7 +361,9 @@ func (g *Graph) captured(f func(*Value)) {
 		for _, v := range n.Inputs {
 			read(v)
 		}
-		n.subgraphs(func(s *Graph) { s.captured(read) })
+		for _, v := range n.Captured() {
+			read(v)
+		}
 		for _, v := range n.Outputs {
 			own[v] = true
 		}

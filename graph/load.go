@@ -153,7 +153,7 @@ func (l *loader) graph(p *onnx.GraphProto, outer *scope) (*Graph, error) {
 		if err != nil {
 			continue // a type that is not a tensor: the value may still be unused
 		}
-		v.DType, v.Shape = d.DType, d.Shape
+		v.DType, v.Shape, v.Elem = d.DType, d.Shape, d.Elem
 	}
 	for _, o := range p.Output {
 		v := s.find(o.Name)
@@ -315,35 +315,111 @@ func (l *loader) function(p *onnx.FunctionProto) (*Function, error) {
 
 // info reads the declared type of a value.
 func info(p *onnx.ValueInfoProto) (*Value, error) {
-	v := &Value{Name: p.Name, DType: tensor.DType(p.ElemType)}
-	if p.ElemType < 0 || p.ElemType > 255 || p.ElemType != 0 && v.DType.Bits() == 0 && v.DType != tensor.String {
-		return nil, fault.New(fault.Unsupported, "", "the element type %d", p.ElemType)
-	}
-	if p.TypeBytes != nil && p.ElemType == 0 {
-		return nil, fault.New(fault.Unsupported, "", "it is not a tensor")
-	}
-	if !p.HasShape {
+	v := &Value{Name: p.Name}
+	if p.TypeBytes != nil {
+		t, err := onnx.ParseType(p.TypeBytes)
+		if err != nil {
+			return nil, err
+		}
+		k, err := typeOf(t)
+		if err != nil {
+			return nil, err
+		}
+		v.DType, v.Shape, v.Elem = k.DType, k.Shape, k.Elem
 		return v, nil
 	}
-	v.Shape = []Dim{}
-	for i, d := range p.Dims {
+	var err error
+	v.DType, v.Shape, err = tensorType(p)
+	return v, err
+}
+
+func typeOf(t *onnx.TypeProto) (*Type, error) {
+	if t.Kind == onnx.KindTensor {
+		d, s, err := tensorType(&t.Tensor)
+		return &Type{DType: d, Shape: s}, err
+	}
+	k := &Type{DType: tensor.Sequence, Shape: []Dim{}}
+	if t.Kind == onnx.KindOptional {
+		k.DType = tensor.Optional
+	}
+	var err error
+	k.Elem, err = typeOf(t.Elem)
+	return k, err
+}
+
+func tensorType(p *onnx.ValueInfoProto) (tensor.DType, []Dim, error) {
+	d := tensor.DType(p.ElemType)
+	if p.ElemType < 0 || p.ElemType > 127 || p.ElemType != 0 && d.Bits() == 0 && d != tensor.String {
+		return d, nil, fault.New(fault.Unsupported, "", "the element type %s", typeName(p.ElemType))
+	}
+	if !p.HasShape {
+		return d, nil, nil
+	}
+	shape := []Dim{}
+	for i, x := range p.Dims {
 		switch {
-		case d.HasValue && (d.Value < 0 || d.Value > math.MaxInt32*int64(64)):
-			return nil, fault.New(fault.Malformed, "", "axis %d has the size %d", i, d.Value)
-		case d.HasValue:
-			v.Shape = append(v.Shape, D(int(d.Value)))
+		case x.HasValue && (x.Value < 0 || x.Value > math.MaxInt32*int64(64)):
+			return d, nil, fault.New(fault.Malformed, "", "axis %d has the size %d", i, x.Value)
+		case x.HasValue:
+			shape = append(shape, D(int(x.Value)))
 		default:
-			v.Shape = append(v.Shape, Dim{Size: -1, Name: d.Param})
+			shape = append(shape, Dim{Size: -1, Name: x.Param})
 		}
 	}
-	return v, nil
+	return d, shape, nil
+}
+
+// typeName names the element types that ONNX has and Muster has not.
+func typeName(t int32) string {
+	names := map[int32]string{8: "string", 14: "complex64", 15: "complex128", 17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2",
+		20: "float8e5m2fnuz", 23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2"}
+	if n := names[t]; n != "" {
+		return n
+	}
+	return fmt.Sprint(t)
+}
+
+// DecodeValue reads a serialized TensorProto, SequenceProto or OptionalProto, as the type of v says (test data, inputs from files).
+func DecodeValue(v *Value, b []byte) (*tensor.Tensor, error) {
+	kind := onnx.KindTensor
+	switch v.DType {
+	case tensor.Sequence:
+		kind = onnx.KindSequence
+	case tensor.Optional:
+		kind = onnx.KindOptional
+	}
+	p, err := onnx.UnmarshalValue(kind, b)
+	if err != nil {
+		return nil, err
+	}
+	return valueOf(p)
+}
+
+func valueOf(p *onnx.ValueProto) (*tensor.Tensor, error) {
+	if p.Kind == onnx.KindTensor {
+		return (&loader{}).tensor(p.Tensor)
+	}
+	t := &tensor.Tensor{DType: tensor.Sequence, Shape: tensor.Shape{}}
+	if p.Kind == onnx.KindOptional {
+		if t.DType = tensor.Optional; len(p.Items) > 1 {
+			return nil, fault.New(fault.Malformed, "", "an optional of %d values", len(p.Items))
+		}
+	}
+	for _, i := range p.Items {
+		x, err := valueOf(i)
+		if err != nil {
+			return nil, err
+		}
+		t.Items = append(t.Items, x)
+	}
+	return t, nil
 }
 
 // tensor reads the value of an initialiser or attribute.
 func (l *loader) tensor(p *onnx.TensorProto) (*tensor.Tensor, error) {
 	d := tensor.DType(p.DataType)
-	if p.DataType <= 0 || p.DataType > 255 || d.Bits() == 0 {
-		return nil, fault.New(fault.Unsupported, "", "the element type %d", p.DataType)
+	if p.DataType <= 0 || p.DataType > 127 || d.Bits() == 0 {
+		return nil, fault.New(fault.Unsupported, "", "the element type %s", typeName(p.DataType))
 	}
 	shape := make(tensor.Shape, len(p.Dims))
 	for i, n := range p.Dims {

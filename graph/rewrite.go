@@ -1,9 +1,6 @@
 package graph
 
-import (
-	"muster/fault"
-	"muster/tensor"
-)
+import "muster/fault"
 
 // Clone returns a deep copy of the structure; constant tensors are shared.
 // The map leads from the old values to the new ones.
@@ -12,6 +9,9 @@ func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
 	c := g.clone(m)
 	return c, m
 }
+
+// CloneInto is Clone where the values that are keys of m are replaced by what they map to; m gets the others.
+func (g *Graph) CloneInto(m map[*Value]*Value) *Graph { return g.clone(m) }
 
 func (g *Graph) clone(m map[*Value]*Value) *Graph {
 	val := func(v *Value) *Value {
@@ -50,14 +50,14 @@ func (g *Graph) clone(m map[*Value]*Value) *Graph {
 		k.Attrs = append([]Attr(nil), n.Attrs...)
 		for j := range k.Attrs {
 			a := &k.Attrs[j]
-			if a.G != nil {
+			if a.G != nil && !a.G.Closed {
 				a.G = a.G.clone(m)
 			}
-			gs := make([]*Graph, len(a.Graphs))
-			for q, s := range a.Graphs {
-				gs[q] = s.clone(m)
-			}
 			if a.Graphs != nil {
+				gs := make([]*Graph, len(a.Graphs))
+				for q, s := range a.Graphs {
+					gs[q] = s.clone(m)
+				}
 				a.Graphs = gs
 			}
 		}
@@ -86,7 +86,11 @@ func (g *Graph) Replace(old, new *Value) {
 				n.Inputs[i] = new
 			}
 		}
-		n.subgraphs(func(s *Graph) { s.Replace(old, new) })
+		n.Subgraphs(func(s *Graph) {
+			if !s.Closed {
+				s.Replace(old, new)
+			}
+		})
 	}
 	for i, v := range g.Outputs {
 		if v == old {
@@ -121,7 +125,9 @@ func (g *Graph) Prune() {
 		for _, v := range n.Inputs {
 			mark(v)
 		}
-		n.subgraphs(func(s *Graph) { s.captured(mark) })
+		for _, v := range n.Captured() {
+			mark(v)
+		}
 	}
 	nodes := g.Nodes[:0:0]
 	for _, n := range g.Nodes {
@@ -184,82 +190,111 @@ func (g *Graph) Sort() error {
 }
 
 func deps(n *Node) []*Value {
-	d := append([]*Value{}, n.Inputs...)
-	n.subgraphs(func(s *Graph) { s.captured(func(v *Value) { d = append(d, v) }) })
-	return d
+	c := n.Captured()
+	if len(c) == 0 {
+		return n.Inputs
+	}
+	return append(append([]*Value{}, n.Inputs...), c...)
 }
 
 // Verify checks the invariants every rewrite must keep: names unique and not
 // empty, one producer per value, nodes in topological order, constants that
 // match their declared type, outputs that exist.
-func (g *Graph) Verify() error { return g.verify(map[*Value]bool{}, map[string]bool{}) }
+func (g *Graph) Verify() error {
+	v := verifier{defined: make(map[*Value]bool, 2*len(g.Nodes)), names: make(map[string]bool, 2*len(g.Nodes))}
+	return v.graph(g)
+}
 
-func (g *Graph) verify(defined map[*Value]bool, names map[string]bool) error {
-	define := func(v *Value, place string) error {
-		switch {
-		case v.Name == "":
-			return fault.New(fault.Malformed, place, "a value has no name")
-		case names[v.Name]:
-			return fault.New(fault.Malformed, place, "two values are named %q", v.Name)
-		}
-		names[v.Name], defined[v] = true, true
-		return nil
+// verifier holds what is defined at one point of a graph: its values and those of the graphs around it.
+type verifier struct {
+	defined map[*Value]bool
+	names   map[string]bool
+	scope   []*Value // what the innermost graph defined, in order
+}
+
+func (c *verifier) define(v *Value, place string) error {
+	switch {
+	case v.Name == "":
+		return fault.New(fault.Malformed, place, "a value has no name")
+	case c.names[v.Name]:
+		return fault.New(fault.Malformed, place, "two values are named %q", v.Name)
 	}
+	c.names[v.Name], c.defined[v] = true, true
+	c.scope = append(c.scope, v)
+	return nil
+}
+
+func (c *verifier) graph(g *Graph) error {
 	for _, v := range g.Inputs {
-		if err := define(v, "graph input"); err != nil {
+		if err := c.define(v, "graph input"); err != nil {
 			return err
 		}
 	}
 	for _, v := range g.Inits {
-		if err := define(v, "initialiser"); err != nil {
+		if err := c.define(v, "initialiser"); err != nil {
 			return err
 		}
 		if v.Const == nil {
 			return fault.New(fault.Malformed, "initialiser "+v.Name, "it has no value")
 		}
-		if n, ok := v.Const.Shape.CheckedElems(); v.Const.DType != tensor.String && (!ok || v.Const.DType.Bytes(n) != len(v.Const.Data)) {
+		if n, ok := v.Const.Shape.CheckedElems(); v.Const.DType.Bits() > 0 && (!ok || v.Const.DType.Bytes(n) != len(v.Const.Data)) {
 			return fault.New(fault.Malformed, "initialiser "+v.Name, "%d bytes do not fill %s %s", len(v.Const.Data), v.Const.DType, v.Const.Shape)
 		}
 	}
 	for _, n := range g.Nodes {
-		for i, v := range n.Inputs {
-			if v != nil && !defined[v] {
-				return fault.New(fault.Malformed, n.Place(), "input %d, %q, is not defined before it is used", i, v.Name)
-			}
-		}
-		var err error
-		n.subgraphs(func(s *Graph) {
-			if err == nil {
-				err = s.verify(copySet(defined), copySet(names))
-			}
-		})
-		if err != nil {
-			return fault.At(n.Place(), err)
-		}
-		for _, v := range n.Outputs {
-			if v == nil {
-				continue
-			}
-			if v.Producer != n {
-				return fault.New(fault.Malformed, n.Place(), "output %q names another producer", v.Name)
-			}
-			if err := define(v, n.Place()); err != nil {
-				return err
-			}
+		if err := c.node(n); err != nil {
+			return err
 		}
 	}
 	for _, v := range g.Outputs {
-		if v == nil || !defined[v] {
+		if v == nil || !c.defined[v] {
 			return fault.New(fault.Malformed, "graph output", "an output is not made by any node, input or initialiser")
 		}
 	}
 	return nil
 }
 
-func copySet[K comparable](m map[K]bool) map[K]bool {
-	c := make(map[K]bool, len(m))
-	for k, v := range m {
-		c[k] = v
+func (c *verifier) node(n *Node) error {
+	for i, v := range n.Inputs {
+		if v != nil && !c.defined[v] {
+			return fault.New(fault.Malformed, n.Place(), "input %d, %q, is not defined before it is used", i, v.Name)
+		}
 	}
-	return c
+	var err error
+	n.Subgraphs(func(s *Graph) {
+		if err == nil {
+			err = c.inner(s)
+		}
+	})
+	if err != nil {
+		return fault.At(n.Place(), err)
+	}
+	for _, v := range n.Outputs {
+		if v == nil {
+			continue
+		}
+		if v.Producer != n {
+			return fault.New(fault.Malformed, n.Place(), "output %q names another producer", v.Name)
+		}
+		if err := c.define(v, n.Place()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inner verifies a subgraph, whose names end with it. A closed one sees nothing of what is around it.
+func (c *verifier) inner(g *Graph) error {
+	if g.Closed {
+		return g.Verify()
+	}
+	outer := c.scope
+	c.scope = nil
+	err := c.graph(g)
+	for _, v := range c.scope {
+		delete(c.defined, v)
+		delete(c.names, v.Name)
+	}
+	c.scope = outer
+	return err
 }

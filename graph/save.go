@@ -124,6 +124,26 @@ func tensorProto(name string, t *tensor.Tensor) *onnx.TensorProto {
 }
 
 func infoProto(v *Value) *onnx.ValueInfoProto {
+	if v.DType.IsContainer() {
+		t := typeProto(&Type{DType: v.DType, Elem: v.Elem})
+		return &onnx.ValueInfoProto{Name: v.Name, TypeBytes: t.Bytes()}
+	}
+	return tensorInfo(v)
+}
+
+func typeProto(t *Type) *onnx.TypeProto {
+	kind := map[tensor.DType]onnx.Kind{tensor.Sequence: onnx.KindSequence, tensor.Optional: onnx.KindOptional}[t.DType]
+	if kind == 0 {
+		return &onnx.TypeProto{Kind: onnx.KindTensor, Tensor: *tensorInfo(&Value{DType: t.DType, Shape: t.Shape})}
+	}
+	elem := t.Elem
+	if elem == nil {
+		elem = &Type{}
+	}
+	return &onnx.TypeProto{Kind: kind, Elem: typeProto(elem)}
+}
+
+func tensorInfo(v *Value) *onnx.ValueInfoProto {
 	p := &onnx.ValueInfoProto{Name: v.Name, ElemType: int32(v.DType), HasShape: v.Shape != nil}
 	for _, d := range v.Shape {
 		p.Dims = append(p.Dims, onnx.Dimension{Value: int64(max(d.Size, 0)), HasValue: d.Known(), Param: d.Name})

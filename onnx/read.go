@@ -434,22 +434,31 @@ func (v *ValueInfoProto) readType(x field) error {
 			plain = false
 			return true, nil
 		}
-		return true, y.sub("tensor_type").each(func(z field) (bool, error) {
-			switch z.num {
-			case 1:
-				return true, z.i32(&v.ElemType, "elem_type")
-			case 2:
-				v.HasShape = true
-				return true, firstErr(z.want(protowire.BytesType, "shape"), func() error { return v.readShape(z.sub("shape")) })
-			}
-			plain = false
-			return true, nil
-		}, nil)
+		known, err := v.tensorType(y)
+		plain = plain && known
+		return true, err
 	}, nil)
 	if !plain {
 		v.TypeBytes = x.b
 	}
 	return err
+}
+
+// tensorType reads a TypeProto.Tensor; known is false if it has other fields.
+func (v *ValueInfoProto) tensorType(y field) (known bool, err error) {
+	known = true
+	err = y.sub("tensor_type").each(func(z field) (bool, error) {
+		switch z.num {
+		case 1:
+			return true, z.i32(&v.ElemType, "elem_type")
+		case 2:
+			v.HasShape = true
+			return true, firstErr(z.want(protowire.BytesType, "shape"), func() error { return v.readShape(z.sub("shape")) })
+		}
+		known = false
+		return true, nil
+	}, nil)
+	return known, err
 }
 
 func (v *ValueInfoProto) readShape(r *reader) error {

@@ -212,16 +212,18 @@ func (v *ValueInfoProto) write(w *writer) {
 		w.bytes(2, v.TypeBytes)
 	case v.ElemType != 0 || v.HasShape:
 		w.msg(2, func(t *writer) {
-			t.msg(1, func(s *writer) {
-				s.i64(1, int64(v.ElemType))
-				if v.HasShape {
-					s.msg(2, v.writeShape)
-				}
-			})
+			t.msg(1, v.writeTensorType)
 		})
 	}
 	w.str(3, v.DocString)
 	w.b = append(w.b, v.Unknown...)
+}
+
+func (v *ValueInfoProto) writeTensorType(w *writer) {
+	w.i64(1, int64(v.ElemType))
+	if v.HasShape {
+		w.msg(2, v.writeShape)
+	}
 }
 
 func (v *ValueInfoProto) writeShape(w *writer) {

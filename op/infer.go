@@ -14,25 +14,59 @@ const foldLimit = 1 << 16 // elements
 // maxElems bounds every inferred tensor: 2^34 elements are beyond any machine Muster targets.
 const maxElems = 1 << 34
 
+// inference is what the shape rules of one graph share.
+type inference struct {
+	lists map[*graph.Value][]sym // integer vectors that are known in part
+	model *graph.Model
+	depth int                   // of subgraphs
+	asked map[*graph.Node][]int // nodes with open shapes: inputs whose values decide them
+
+	// sub infers a subgraph. It is a field, for the table of operators refers to the rules that call it.
+	sub func(g *graph.Graph, depth int) error
+}
+
+func newInference(g *graph.Graph) *inference {
+	f := &inference{lists: map[*graph.Value][]sym{}, model: g.Model, asked: map[*graph.Node][]int{}}
+	f.sub = func(g *graph.Graph, depth int) error {
+		if err := InlineFunctions(g); err != nil {
+			return err
+		}
+		in := newInference(g)
+		in.depth = depth
+		return in.graph(g)
+	}
+	return f
+}
+
 // Infer sets dtype and shape of every value of g, and Const of every value that
 // depends on constants only (shape arithmetic). Dimensions known by name stay so.
-func Infer(g *graph.Graph) error {
-	lists := map[*graph.Value][]sym{}
+func Infer(g *graph.Graph) error { return newInference(g).graph(g) }
+
+func (f *inference) graph(g *graph.Graph) error {
 	for _, n := range g.Nodes {
 		o, err := Of(g, n)
 		if err != nil {
 			return err
 		}
-		if err := inferNode(o, n, lists); err != nil {
+		if err := f.node(o, n); err != nil {
 			return err
 		}
 		fold(o, n)
-		track(n, lists)
+		track(n, f.lists)
 	}
 	return nil
 }
 
-func inferNode(o *Op, n *graph.Node, lists map[*graph.Value][]sym) error {
+// InferNode sets the types of n's outputs from those of its inputs.
+func InferNode(g *graph.Graph, n *graph.Node) (*Op, error) {
+	o, err := Of(g, n)
+	if err != nil {
+		return nil, err
+	}
+	return o, newInference(g).node(o, n)
+}
+
+func (f *inference) node(o *Op, n *graph.Node) error {
 	for i, v := range n.Inputs {
 		if v != nil && v.Const != nil && v.Shape == nil {
 			v.SetStatic(v.Const.DType, v.Const.Shape)
@@ -40,7 +74,7 @@ func inferNode(o *Op, n *graph.Node, lists map[*graph.Value][]sym) error {
 		if v != nil && v.DType == tensor.Undefined {
 			return fault.New(fault.Mismatch, n.Place(), "the type of input %d, %q, is not known", i, v.Name)
 		}
-		if v != nil && !numeric(v.DType) {
+		if v != nil && !numeric(v.DType) && !(o.Types && v.DType.IsContainer()) {
 			return fault.New(fault.Unsupported, n.Place(), "input %d is %s", i, v.DType)
 		}
 	}
@@ -51,9 +85,11 @@ func inferNode(o *Op, n *graph.Node, lists map[*graph.Value][]sym) error {
 			v.Const = nil // it may come from constants that have changed since
 		}
 	}
-	if err := o.Infer(&InferCall{Node: n, In: n.Inputs, Out: n.Outputs, lists: lists}); err != nil {
+	c := &InferCall{Node: n, In: n.Inputs, Out: n.Outputs, inference: f}
+	if err := o.Infer(c); err != nil {
 		return err
 	}
+	open := false
 	for i, v := range n.Outputs {
 		if v == nil {
 			continue
@@ -61,11 +97,25 @@ func inferNode(o *Op, n *graph.Node, lists map[*graph.Value][]sym) error {
 		if err := checkShape(n, v); err != nil {
 			return err
 		}
-		if err := merge(n, v, &declared[i]); err != nil {
+		trust := !o.Dynamic && len(c.asked) == 0
+		if err := merge(n, v, &declared[i], trust); err != nil {
 			return err
 		}
+		open = open || !isStatic(v)
+	}
+	if open {
+		f.asked[n] = c.asked
 	}
 	return nil
+}
+
+func isStatic(v *graph.Value) bool {
+	for _, d := range v.Shape {
+		if !d.Known() {
+			return false
+		}
+	}
+	return v.Shape != nil
 }
 
 func checkShape(n *graph.Node, v *graph.Value) error {
@@ -81,12 +131,24 @@ func checkShape(n *graph.Node, v *graph.Value) error {
 }
 
 // merge keeps what the file declared where inference knows less, and refuses contradictions.
-func merge(n *graph.Node, v, declared *graph.Value) error {
+// A size that decides over data is not taken on trust: the data may say another.
+func merge(n *graph.Node, v, declared *graph.Value, trust bool) error {
 	if declared.DType != tensor.Undefined && v.DType != declared.DType {
 		return fault.New(fault.Mismatch, n.Place(), "output %q is declared %s but is %s", v.Name, declared.DType, v.DType)
 	}
+	if v.DType.IsContainer() {
+		return nil
+	}
 	if v.Shape == nil {
-		v.Shape = declared.Shape
+		v.Shape = append([]graph.Dim(nil), declared.Shape...)
+		for i := range v.Shape {
+			if !trust {
+				v.Shape[i] = graph.Dim{Size: -1, Name: v.Shape[i].Name}
+			}
+		}
+		if declared.Shape != nil && len(v.Shape) == 0 && trust {
+			v.Shape = []graph.Dim{}
+		}
 		return nil
 	}
 	if declared.Shape == nil {
@@ -97,6 +159,7 @@ func merge(n *graph.Node, v, declared *graph.Value) error {
 	}
 	for i, d := range declared.Shape {
 		switch {
+		case !v.Shape[i].Known() && d.Known() && !trust:
 		case !v.Shape[i].Known() && (d.Known() || v.Shape[i].Name == ""):
 			v.Shape[i] = d
 		case v.Shape[i].Known() && d.Known() && v.Shape[i].Size != d.Size:
@@ -109,6 +172,9 @@ func merge(n *graph.Node, v, declared *graph.Value) error {
 // fold computes small outputs of nodes whose inputs are all constant. A node that
 // cannot be computed is left for run time, where its error has its place.
 func fold(o *Op, n *graph.Node) {
+	if n.Out(0) != nil && n.Outputs[0].Const != nil {
+		return
+	}
 	c := &Call{Node: n}
 	for _, v := range n.Inputs {
 		if v != nil && v.Const == nil {
@@ -127,7 +193,7 @@ func fold(o *Op, n *graph.Node) {
 			c.In = append(c.In, &tensor.Tensor{DType: v.DType, Shape: s})
 		}
 	}
-	if o.Ref == nil {
+	if o.Ref == nil || o.Random {
 		return
 	}
 	for _, v := range n.Outputs {
@@ -181,44 +247,84 @@ func inferComposites(g *graph.Graph) error {
 }
 
 // Bind returns a copy of g in which the named dimensions of the inputs have the
-// given sizes, with every shape inferred. Unknown rank or an unbound name is an error.
+// given sizes, with every shape inferred. Unknown rank, an unbound name or a shape that depends on data is an error.
 func Bind(g *graph.Graph, dims map[string]int) (*graph.Graph, map[*graph.Value]*graph.Value, error) {
 	c, m := g.Clone()
 	if err := InlineFunctions(c); err != nil {
 		return nil, nil, err
 	}
-	bind := func(v *graph.Value) {
+	setNames(c, dims)
+	for _, v := range c.Inputs {
+		if _, ok := v.Static(); !ok {
+			return nil, nil, fault.New(fault.Mismatch, "input "+v.Name, "the shape %v is not bound", v.Shape)
+		}
+	}
+	if err := inferComposites(c); err != nil {
+		return nil, nil, err
+	}
+	return c, m, Static(c)
+}
+
+// Static returns an error that names a value whose shape is not known, nil if there is none.
+func Static(g *graph.Graph) error {
+	for _, n := range g.Nodes {
+		for _, v := range n.Outputs {
+			if v != nil && !isStatic(v) {
+				return fault.New(fault.Unsupported, n.Place(), "the shape of %q depends on data", v.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// setNames gives the named dimensions of inputs and node outputs their sizes.
+func setNames(g *graph.Graph, dims map[string]int) {
+	set := func(v *graph.Value) {
 		for i, d := range v.Shape {
 			if n, ok := dims[d.Name]; ok && !d.Known() {
 				v.Shape[i] = graph.Dim{Size: n, Name: d.Name}
 			}
 		}
 	}
-	for _, v := range c.Inputs {
-		bind(v)
-		if _, ok := v.Static(); !ok {
-			return nil, nil, fault.New(fault.Mismatch, "input "+v.Name, "the shape %v is not bound", v.Shape)
-		}
+	for _, v := range g.Inputs {
+		set(v)
 	}
-	for _, n := range c.Nodes {
+	for _, n := range g.Nodes {
 		for _, v := range n.Outputs {
 			if v != nil {
-				bind(v)
+				set(v)
 			}
 		}
 	}
-	if err := inferComposites(c); err != nil {
-		return nil, nil, err
+}
+
+// Bound is a graph specialised to its inputs.
+type Bound struct {
+	Graph *graph.Graph
+
+	// Asked are, for nodes whose output shapes are still open, the inputs whose values decide them
+	// (none: the operator itself finds them while it runs).
+	Asked map[*graph.Node][]int
+}
+
+// Specialise returns a copy of g for inputs of these dtypes and shapes; where Data is set, the value counts as a
+// constant. dims are the sizes of named dimensions. Shapes that depend on other data stay open.
+func Specialise(g *graph.Graph, in []*tensor.Tensor, dims map[string]int) (*Bound, error) {
+	c, _ := g.Clone()
+	setNames(c, dims)
+	for i, v := range c.Inputs {
+		setInput(v, in[i])
 	}
-	for _, n := range c.Nodes {
-		for _, v := range n.Outputs {
-			if v == nil {
-				continue
-			}
-			if _, ok := v.Static(); !ok {
-				return nil, nil, fault.New(fault.Unsupported, n.Place(), "the shape of %q depends on data", v.Name)
-			}
-		}
+	f := newInference(c)
+	if err := f.graph(c); err != nil {
+		return nil, err
 	}
-	return c, m, nil
+	return &Bound{c, f.asked}, nil
+}
+
+func setInput(v *graph.Value, t *tensor.Tensor) {
+	v.SetStatic(t.DType, t.Shape)
+	if v.Const = nil; t.Data != nil {
+		v.Const = t
+	}
 }

@@ -2,10 +2,12 @@ package op
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"muster/fault"
 	"muster/graph"
+	"muster/tensor"
 )
 
 // Limits on what calls of functions expand to; calls that double at every level are cheap to write.
@@ -55,6 +57,79 @@ func InlineFunctions(g *graph.Graph) error {
 		}
 	}
 	return nil
+}
+
+// InlineAll replaces every node that pick chooses: by the body of its operator, or, for an If whose condition is
+// constant, by the branch it takes. It returns how many it replaced.
+func InlineAll(g *graph.Graph, pick func(*graph.Node) bool) (int, error) {
+	l := newInliner(g)
+	nodes, fired := g.Nodes, 0
+	g.Nodes = make([]*graph.Node, 0, len(nodes))
+	for _, n := range nodes {
+		if !pick(n) {
+			g.Nodes = append(g.Nodes, n)
+			continue
+		}
+		fired++
+		err := l.splice(n, func() ([]*graph.Value, error) {
+			if br := Taken(n); br != nil {
+				return l.branch(n, br), nil
+			}
+			o, err := Of(g, n)
+			if err != nil {
+				return nil, err
+			}
+			return o.Body(l.b, n, n.Inputs), nil
+		})
+		if err == nil && len(g.Nodes) > maxNodes+len(nodes) {
+			err = fault.New(fault.Exhausted, n.Place(), "more than %d nodes after inlining", maxNodes)
+		}
+		if err != nil {
+			return fired, err
+		}
+	}
+	return fired, nil
+}
+
+// Taken is the closed branch that an If with a constant condition takes; nil for any other node.
+func Taken(n *graph.Node) *graph.Graph {
+	if n.Op != "If" || n.Domain != "" || n.In(0) == nil {
+		return nil
+	}
+	c := n.Inputs[0].Const
+	if c == nil || c.DType != tensor.Bool || c.Elems() != 1 {
+		return nil
+	}
+	name := "else_branch"
+	if c.Bools()[0] {
+		name = "then_branch"
+	}
+	if a := n.Attr(name); a != nil && a.G != nil && a.G.Closed && len(a.G.Inputs) == len(n.Inputs)-1 && len(a.G.Outputs) == len(n.Outputs) {
+		return a.G
+	}
+	return nil
+}
+
+// branch appends the nodes of a closed subgraph that reads n's captured inputs.
+func (l *inliner) branch(n *graph.Node, br *graph.Graph) []*graph.Value {
+	m := map[*graph.Value]*graph.Value{}
+	for i, v := range br.Inputs {
+		m[v] = n.Inputs[1+i]
+	}
+	c := br.CloneInto(m)
+	for _, v := range c.Inits {
+		v.Name = l.b.Unique(v.Name)
+		l.g.Inits = append(l.g.Inits, v)
+	}
+	for _, k := range c.Nodes {
+		for _, v := range k.Outputs {
+			if v != nil {
+				v.Name = l.b.Unique(v.Name)
+			}
+		}
+		l.g.Nodes = append(l.g.Nodes, k)
+	}
+	return c.Outputs
 }
 
 // callee is the function that n calls, nil if its operator is in the table or nowhere.
@@ -170,6 +245,11 @@ func takeOver(b *graph.Builder, v, w *graph.Value, made map[*graph.Node]bool, bo
 				m.Inputs[i] = v
 			}
 		}
+		m.Subgraphs(func(s *graph.Graph) {
+			if !s.Closed {
+				s.Replace(w, v)
+			}
+		})
 	}
 }
 
@@ -189,23 +269,34 @@ func (l *inliner) cost(f *graph.Function, level int) (cost, error) {
 		return c, nil
 	}
 	l.costs[f] = cost{open: true}
-	for _, n := range f.Body.Nodes {
+	var err error
+	eachNode(f.Body, func(n *graph.Node) {
 		c.nodes++
 		k := callee(l.g, n)
-		if k == nil {
-			continue
+		if k == nil || err != nil {
+			return
 		}
-		d, err := l.cost(k, level+1)
-		if err != nil {
-			return c, err
+		var d cost
+		if d, err = l.cost(k, level+1); err != nil {
+			return
 		}
 		c.nodes, c.depth = min(c.nodes+d.nodes, maxNodes+1), max(c.depth, d.depth+1)
 		if max(c.depth, level) > maxDepth {
-			return c, fault.New(fault.Exhausted, place, "functions are nested more than %d deep", maxDepth)
+			err = fault.New(fault.Exhausted, place, "functions are nested more than %d deep", maxDepth)
 		}
+	})
+	if err == nil {
+		l.costs[f] = c
 	}
-	l.costs[f] = c
-	return c, nil
+	return c, err
+}
+
+// eachNode calls f for the nodes of g and of its subgraphs.
+func eachNode(g *graph.Graph, f func(*graph.Node)) {
+	for _, n := range g.Nodes {
+		f(n)
+		n.Subgraphs(func(s *graph.Graph) { eachNode(s, f) })
+	}
 }
 
 // expand copies the body of f with the inputs and attributes of its call n.
@@ -224,8 +315,8 @@ func expand(b *graph.Builder, n *graph.Node, f *graph.Function) ([]*graph.Value,
 		if err := sameMeaning(b.G, f, k); err != nil {
 			return nil, err
 		}
-		attrs, err := resolveAttrs(k, n, f)
-		if err != nil {
+		attrs := resolveAttrs(k, n, f)
+		if err := copySubgraphs(b, attrs, m, n, f); err != nil {
 			return nil, err
 		}
 		in := make([]*graph.Value, len(k.Inputs))
@@ -272,12 +363,9 @@ func sameMeaning(g *graph.Graph, f *graph.Function, k *graph.Node) error {
 }
 
 // resolveAttrs replaces references by the attributes of the call or the function's defaults.
-func resolveAttrs(k, call *graph.Node, f *graph.Function) ([]graph.Attr, error) {
+func resolveAttrs(k, call *graph.Node, f *graph.Function) []graph.Attr {
 	var attrs []graph.Attr
 	for _, a := range k.Attrs {
-		if a.G != nil || len(a.Graphs) > 0 {
-			return nil, fault.New(fault.Unsupported, k.Place(), "a subgraph inside a function is not supported")
-		}
 		if a.Ref == "" {
 			attrs = append(attrs, a)
 			continue
@@ -294,5 +382,67 @@ func resolveAttrs(k, call *graph.Node, f *graph.Function) ([]graph.Attr, error) 
 			attrs = append(attrs, w)
 		}
 	}
-	return attrs, nil
+	return attrs
+}
+
+// copySubgraphs gives the attributes of a body node their own subgraphs: values of the function are those of the
+// call, references are resolved, and names are new.
+func copySubgraphs(b *graph.Builder, attrs []graph.Attr, m map[*graph.Value]*graph.Value, call *graph.Node, f *graph.Function) error {
+	for i := range attrs {
+		a := &attrs[i]
+		if a.G != nil {
+			g, err := copySubgraph(b, a.G, m, call, f)
+			if err != nil {
+				return err
+			}
+			a.G = g
+		}
+		for k, s := range a.Graphs {
+			if k == 0 {
+				a.Graphs = append([]*graph.Graph{}, a.Graphs...)
+			}
+			g, err := copySubgraph(b, s, m, call, f)
+			if err != nil {
+				return err
+			}
+			a.Graphs[k] = g
+		}
+	}
+	return nil
+}
+
+func copySubgraph(b *graph.Builder, g *graph.Graph, m map[*graph.Value]*graph.Value, call *graph.Node, f *graph.Function) (*graph.Graph, error) {
+	outer := maps.Clone(m)
+	delete(outer, nil)
+	c := g.CloneInto(outer)
+	var rename func(g *graph.Graph) error
+	rename = func(g *graph.Graph) error {
+		names := func(vs []*graph.Value) {
+			for _, v := range vs {
+				if v != nil {
+					v.Name = b.Unique(v.Name)
+				}
+			}
+		}
+		names(g.Inputs)
+		names(g.Inits)
+		for _, n := range g.Nodes {
+			if err := sameMeaning(b.G, f, n); err != nil {
+				return err
+			}
+			names(n.Outputs)
+			n.Attrs = resolveAttrs(n, call, f)
+			var err error
+			n.Subgraphs(func(s *graph.Graph) {
+				if err == nil {
+					err = rename(s)
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c, rename(c)
 }

@@ -59,6 +59,12 @@ type Op struct {
 	// Infer left a dimension open, Ref sets Shape and Data of that output itself.
 	Dynamic bool
 
+	// Random says that the outputs are drawn from Call.Step: they are no constants.
+	Random bool
+
+	// Types says that inputs may be sequences or optionals (tensor.Sequence, tensor.Optional).
+	Types bool
+
 	// Flops returns the floating-point (or integer) operations of one call; nil: one per output element.
 	Flops func(in, out []*graph.Value) int64
 }
@@ -69,13 +75,17 @@ type InferCall struct {
 	In   []*graph.Value // nil: absent
 	Out  []*graph.Value // nil: unused
 
-	lists map[*graph.Value][]sym // integer vectors that are known in part
+	*inference
+	asked []int // inputs whose values the rule wanted and that are not known
 }
 
 // Const returns the constant value of input i, nil if it is not known yet.
 func (c *InferCall) Const(i int) *tensor.Tensor {
 	if i >= len(c.In) || c.In[i] == nil {
 		return nil
+	}
+	if c.In[i].Const == nil {
+		c.asked = append(c.asked, i)
 	}
 	return c.In[i].Const
 }
@@ -102,7 +112,17 @@ type Call struct {
 	In   []*tensor.Tensor // nil: absent
 	Out  []*tensor.Tensor // nil: unused
 	Step uint64           // counts the runs of a session; random operators draw from it and their seed
+
+	// Sub evaluates the subgraph of an attribute (control flow). The inputs are followed by the values that op.Lift
+	// found captured. iter numbers the calls of one evaluation. Outputs are valid until the next call.
+	Sub func(attr string, in []*tensor.Tensor, iter int) ([]*tensor.Tensor, error)
+
+	// Steps is how many iterations loops may still take in this run, over all loops; nil: no limit.
+	Steps *int
 }
+
+// SubStep is the step of evaluation iter of a subgraph: other draws in every iteration, the same ones in the same run.
+func SubStep(step uint64, iter int) uint64 { return step + uint64(iter)*0x9e3779b97f4a7c15 }
 
 // GradCall is what a gradient rule sees: the forward node with its inferred
 // shapes, and the gradient of the loss by each output (nil where the loss does

@@ -24,7 +24,23 @@ func (s sym) dim() graph.Dim {
 const maxList = 64
 
 // list returns what is known of the elements of a vector or scalar, false if nothing is.
-func (c *InferCall) list(i int) ([]sym, bool) { return listed(c.in(i), c.lists) }
+func (c *InferCall) list(i int) ([]sym, bool) {
+	l, ok := listed(c.in(i), c.lists)
+	if v := c.in(i); v != nil && v.Const == nil && !(ok && named(l)) {
+		c.asked = append(c.asked, i)
+	}
+	return l, ok
+}
+
+// named reports whether every element has a value or a name.
+func named(l []sym) bool {
+	for _, s := range l {
+		if !s.known && s.name == "" {
+			return false
+		}
+	}
+	return true
+}
 
 func listed(v *graph.Value, lists map[*graph.Value][]sym) ([]sym, bool) {
 	if v == nil {

@@ -4,16 +4,23 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Equal reports whether a and b have the same dtype, shape and bits.
 func Equal(a, b *Tensor) bool {
+	if a.DType.IsContainer() && a.DType == b.DType {
+		return slices.EqualFunc(a.Items, b.Items, Equal)
+	}
 	return a.DType == b.DType && a.Shape.Equal(b.Shape) && bytes.Equal(a.Data, b.Data)
 }
 
 // Diff describes the first and worst element where got is further than
 // atol + rtol*|want| from want, or "" if there is none. NaN equals NaN.
 func Diff(got, want *Tensor, rtol, atol float64) string {
+	if got.DType.IsContainer() && got.DType == want.DType {
+		return diffItems(got.Items, want.Items, rtol, atol)
+	}
 	if got.DType != want.DType || !got.Shape.Equal(want.Shape) {
 		return fmt.Sprintf("got %s %s, want %s %s", got.DType, got.Shape, want.DType, want.Shape)
 	}
@@ -42,10 +49,25 @@ func Diff(got, want *Tensor, rtol, atol float64) string {
 		bad, want.Elems(), first, got.Float(first), want.Float(first), worst, got.Float(worst), want.Float(worst))
 }
 
+func diffItems(got, want []*Tensor, rtol, atol float64) string {
+	if len(got) != len(want) {
+		return fmt.Sprintf("got %d items, want %d", len(got), len(want))
+	}
+	for i := range got {
+		if d := Diff(got[i], want[i], rtol, atol); d != "" {
+			return fmt.Sprintf("item %d: %s", i, d)
+		}
+	}
+	return ""
+}
+
 // String prints the dtype, the shape and up to eight elements.
 func (t *Tensor) String() string {
 	if t == nil {
 		return "absent"
+	}
+	if t.DType.IsContainer() {
+		return fmt.Sprintf("%s of %d", t.DType, len(t.Items))
 	}
 	s := fmt.Sprintf("%s %s [", t.DType, t.Shape)
 	for i, n := 0, t.Elems(); i < n; i++ {

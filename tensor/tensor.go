@@ -33,7 +33,13 @@ const (
 	BFloat16  DType = 16
 	Uint4     DType = 21 // two per byte, low nibble first
 	Int4      DType = 22 // two per byte, low nibble first
+
+	Sequence DType = 128 // Items are its elements; a scalar shape and no data
+	Optional DType = 129 // one of Items, or none; a scalar shape and no data
 )
+
+// IsContainer reports whether a value of type d holds other values: a sequence or an optional.
+func (d DType) IsContainer() bool { return d == Sequence || d == Optional }
 
 var dtypes = map[DType]struct {
 	name string
@@ -43,6 +49,7 @@ var dtypes = map[DType]struct {
 	Int16: {"int16", 16}, Int32: {"int32", 32}, Int64: {"int64", 64}, String: {"string", 0},
 	Bool: {"bool", 8}, Float16: {"float16", 16}, Float64: {"float64", 64}, Uint32: {"uint32", 32},
 	Uint64: {"uint64", 64}, BFloat16: {"bfloat16", 16}, Uint4: {"uint4", 4}, Int4: {"int4", 4},
+	Sequence: {"sequence", 0}, Optional: {"optional", 0},
 }
 
 // String returns the lower-case name, such as "float32".
@@ -133,6 +140,8 @@ type Tensor struct {
 	DType DType
 	Shape Shape
 	Data  []byte // len is DType.Bytes(Shape.Elems()); aligned to its element size
+
+	Items []*Tensor // of a sequence or an optional
 }
 
 // New returns a zero tensor. It panics on a negative size; check shapes that come from files with CheckedElems first.
@@ -211,7 +220,7 @@ func (t *Tensor) Uint8s() []uint8 { return view[uint8](t, Uint8) }
 
 // Uint16s views the elements of a Uint16, Float16 or BFloat16 tensor as bit patterns.
 func (t *Tensor) Uint16s() []uint16 {
-	return view[uint16](&Tensor{t.DType16(), t.Shape, t.Data}, Uint16)
+	return view[uint16](&Tensor{DType: t.DType16(), Shape: t.Shape, Data: t.Data}, Uint16)
 }
 
 // DType16 maps the 16-bit float types to Uint16, so that their bits can be viewed; others stay.
@@ -257,7 +266,15 @@ func (t *Tensor) Elems() int { return t.Shape.Elems() }
 
 // Clone returns a deep copy.
 func (t *Tensor) Clone() *Tensor {
-	return &Tensor{t.DType, t.Shape.Clone(), append(Alloc(len(t.Data))[:0], t.Data...)}
+	c := &Tensor{DType: t.DType, Shape: t.Shape.Clone()}
+	if t.DType.IsContainer() {
+		for _, x := range t.Items {
+			c.Items = append(c.Items, x.Clone())
+		}
+		return c
+	}
+	c.Data = append(Alloc(len(t.Data))[:0], t.Data...)
+	return c
 }
 
 // Reshape returns a tensor that shares t's data. It panics if the element counts differ.
@@ -265,7 +282,7 @@ func (t *Tensor) Reshape(shape ...int) *Tensor {
 	if Shape(shape).Elems() != t.Elems() {
 		panic(fmt.Sprintf("tensor: reshape %s to %v", t.Shape, shape))
 	}
-	return &Tensor{t.DType, append(Shape{}, shape...), t.Data}
+	return &Tensor{DType: t.DType, Shape: append(Shape{}, shape...), Data: t.Data}
 }
 
 // Rows returns rows lo to hi of axis 0, sharing t's data.
@@ -276,7 +293,7 @@ func (t *Tensor) Rows(lo, hi int) *Tensor {
 	}
 	s := t.Shape.Clone()
 	s[0] = hi - lo
-	return &Tensor{t.DType, s, t.Data[lo*row : hi*row]}
+	return &Tensor{DType: t.DType, Shape: s, Data: t.Data[lo*row : hi*row]}
 }
 
 // Float returns element i of a numeric tensor as float64 (Float16 and BFloat16 included).
