@@ -265,3 +265,38 @@ func diff(got, want *tensor.Tensor, tol float64) string {
 	}
 	return tensor.Diff(got, want, tol, tol)
 }
+
+// kernelOrRef runs a node by its kernel if it has one for these shapes.
+func kernelOrRef(o *op.Op, c *op.Call, konst []bool) error {
+	if o.Prepare == nil {
+		return o.Ref(c)
+	}
+	p := &op.Prep{Node: c.Node, Out: c.Out}
+	for i, x := range c.In {
+		if x != nil && !konst[i] {
+			x = &tensor.Tensor{DType: x.DType, Shape: x.Shape}
+		}
+		p.In = append(p.In, x)
+	}
+	k, ok := o.Prepare(p)
+	if !ok {
+		return o.Ref(c)
+	}
+	if k.Check != nil {
+		if err := k.Check(c.In); err != nil {
+			return err
+		}
+	}
+	k.Run(c.In, c.Out, tensor.Alloc(k.Scratch))
+	return nil
+}
+
+// both evaluates by the references, then by kernels where there are any, and returns the two sets of outputs.
+func both(g *graph.Graph, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	a, err := eval(g, in)
+	if err != nil {
+		return nil, err
+	}
+	b, err := evalWith(g, in, kernelOrRef)
+	return append(a, b...), err
+}

@@ -20,7 +20,11 @@ import (
 
 // verbs lists every verb, sorted by name: one file each.
 var verbs = []func(*app) *cobra.Command{
+<<<<<<< HEAD
 	auditVerb, benchVerb, compressVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
+=======
+	auditVerb, compressVerb, conformanceVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
+>>>>>>> 39926ee (muster conformance runs the ONNX backend cases by references and sessions and writes the page; values of sequence and optional type are read)
 	predictVerb, promoteVerb, releaseVerb, rollbackVerb, serveVerb, storeVerb, trainVerb, verifyVerb, versionVerb,
 }
 
