@@ -20,11 +20,7 @@ import (
 
 // verbs lists every verb, sorted by name: one file each.
 var verbs = []func(*app) *cobra.Command{
-<<<<<<< HEAD
-	auditVerb, benchVerb, compressVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
-=======
-	auditVerb, compressVerb, conformanceVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
->>>>>>> 39926ee (muster conformance runs the ONNX backend cases by references and sessions and writes the page; values of sequence and optional type are read)
+	auditVerb, benchVerb, compressVerb, conformanceVerb, demoVerb, evalVerb, gateVerb, historyVerb, inspectVerb, monitorVerb, opsVerb,
 	predictVerb, promoteVerb, releaseVerb, rollbackVerb, serveVerb, storeVerb, trainVerb, verifyVerb, versionVerb,
 }
 

@@ -24,13 +24,8 @@ var layer = map[string]int{
 	"internal/cpu": 0, "internal/team": 0, "internal/kernel": 0, "internal/detmath": 0, "internal/chart": 0, "internal/atomicfile": 0, "recipes": 0,
 	"graph": 1,
 	"op":    2,
-<<<<<<< HEAD
 	"data":  3, "nn": 3, "optim": 3, "grad": 3, "pass": 3, "exec": 3, "internal/feed": 3,
-	"train": 4, "compress": 4, "check": 4, "attack": 4, "audit": 4,
-=======
-	"data":  3, "nn": 3, "optim": 3, "grad": 3, "pass": 3, "exec": 3,
 	"internal/conformance": 4, "train": 4, "compress": 4, "check": 4, "attack": 4, "audit": 4,
->>>>>>> 39926ee (muster conformance runs the ONNX backend cases by references and sessions and writes the page; values of sequence and optional type are read)
 	"monitor": 5, "release": 5, "release/store": 5, "release/sign": 5, "release/policy": 5, "release/card": 5,
 	"serve":      6,
 	"cmd/muster": 7,
