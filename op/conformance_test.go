@@ -12,8 +12,13 @@ import (
 // TestNodeCases runs a subset of the ONNX project's own cases: testdata/node.zip (see testdata/README.md).
 func TestNodeCases(t *testing.T) {
 	r := conform(t, "testdata/node.zip")
-	if r.Passed < 200 || r.Refused > 0 {
-		t.Errorf("%d cases pass, %d are refused", r.Passed, r.Refused)
+	for _, c := range r.List {
+		if c.Status == conformance.Refused && !strings.Contains(c.Name, "training_dropout") {
+			t.Errorf("%s is refused: %s", c.Name, c.Why)
+		}
+	}
+	if r.Passed < 200 {
+		t.Errorf("%d cases pass", r.Passed)
 	}
 }
 
