@@ -100,10 +100,20 @@ func crossEntropy(c *Call) error {
 	if err := labelCheck(c.In[1], C, ignore); err != nil {
 		return err
 	}
-	w, weight := labelWeights(c.In[1], c.in(2), ignore)
 	logp := floats(c.In[0])
 	eachLane(N, C, D, func(at []int) { softmaxLane(logp, at, true) })
-	loss, total := make([]float64, N*D), 0.0
+	loss, total, weight := labelLoss(c, logp, C, D, ignore)
+	setFloats(c.Out[0], reduceLoss(c.Node, loss, total, weight))
+	if t := c.out(1); t != nil {
+		setFloats(t, logp)
+	}
+	return nil
+}
+
+// labelLoss is -w[label] logp[label] of every label, the sum of these, and that of the weights.
+func labelLoss(c *Call, logp []float64, C, D int, ignore int64) (loss []float64, total, weight float64) {
+	w, weight := labelWeights(c.In[1], c.in(2), ignore)
+	loss = make([]float64, len(w))
 	for i := range loss {
 		if w[i] != 0 {
 			y := int(index(c.In[1], i))
@@ -111,17 +121,17 @@ func crossEntropy(c *Call) error {
 		}
 		total += loss[i]
 	}
-	switch c.Node.Str("reduction", "mean") {
+	return loss, total, weight
+}
+
+func reduceLoss(n *graph.Node, loss []float64, total, weight float64) []float64 {
+	switch n.Str("reduction", "mean") {
 	case "mean":
-		loss = []float64{total / weight}
+		return []float64{total / weight}
 	case "sum":
-		loss = []float64{total}
+		return []float64{total}
 	}
-	setFloats(c.Out[0], loss)
-	if t := c.out(1); t != nil {
-		setFloats(t, logp)
-	}
-	return nil
+	return loss
 }
 
 func crossEntropyGrad(c *GradCall) []*graph.Value {
@@ -203,21 +213,28 @@ func crossEntropyGradRef(c *Call) error {
 }
 
 func crossEntropyGradBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
-	dLoss, logp, labels := in[0], in[1], cast(b, in[2], tensor.Int64)
+	hot, scale := labelSlope(b, n, in[0], in[1], in[2], inputAt(in, 3))
+	return one(b.Op("Mul", b.Op("Sub", b.Op("Exp", in[1]), hot), unsqueeze(b, scale, 1)))
+}
+
+// labelSlope is the one-hot form of the labels [N, C, D...], and dLoss times the weight of each [N, D...],
+// divided by the sum of the weights for reduction mean.
+func labelSlope(b *graph.Builder, n *graph.Node, dLoss, logp, labels, weights *graph.Value) (hot, scale *graph.Value) {
+	labels = cast(b, labels, tensor.Int64)
 	num := func(v int64) *graph.Value { return b.Init("const", tensor.OfInt64([]int64{v})) }
 	ignored := b.Op("Equal", labels, num(n.Int("ignore_index", noIgnore)))
 	labels = b.Op("Where", ignored, num(0), labels)
 	w := castLike(b, b.Op("Not", ignored), logp)
-	if len(in) > 3 && in[3] != nil {
-		w = b.Op("Mul", w, b.Op("Gather", in[3], labels))
+	if weights != nil {
+		w = b.Op("Mul", w, b.Op("Gather", weights, labels))
 	}
 	C := b.Op("Gather", b.Op("Shape", logp), num(1))
 	values := concat(b, unsqueeze(b, fill(b, logp, 0), 0), unsqueeze(b, fill(b, logp, 1), 0))
-	hot := b.OpA("OneHot", []graph.Attr{graph.Int("axis", 1)}, labels, C, values)
-	scale := b.Op("Mul", w, dLoss)
+	hot = b.OpA("OneHot", []graph.Attr{graph.Int("axis", 1)}, labels, C, values)
+	scale = b.Op("Mul", w, dLoss)
 	if n.Str("reduction", "mean") == "mean" {
 		all := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, w)
 		scale = b.Op("Mul", w, b.Op("Div", dLoss, all))
 	}
-	return one(b.Op("Mul", b.Op("Sub", b.Op("Exp", logp), hot), unsqueeze(b, scale, 1)))
+	return hot, scale
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // inputs that a rule gives no gradient, by design (said in the operator's file).
-var constantInputs = map[string][]int{"CastLike": {1}, "Clip": {1, 2}, "SoftmaxCrossEntropyLoss": {2}}
+var constantInputs = map[string][]int{"Dropout": {1}, "NegativeLogLikelihoodLoss": {2}, "CastLike": {1}, "Clip": {1, 2}, "SoftmaxCrossEntropyLoss": {2}}
 
 // firstOnly are operators whose further outputs are statistics, which have no gradient (said in the operator's file).
 var firstOnly = map[string]bool{"LayerNormalization": true, "BatchNormalization": true, "muster.BatchNormalizationTraining": true, "muster.Attention": true}

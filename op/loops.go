@@ -130,16 +130,20 @@ func crossEntropyKernel(p *Prep) (Kernel, bool) {
 		Check: func(in []*tensor.Tensor) error { return labelCheck(in[1], C, ignore) },
 		Run: func(in, out []*tensor.Tensor, scratch []byte) {
 			rows(in, out, scratch)
-			s, y := floatsIn(scratch), out[0].Float32s()
-			switch reduction {
-			case "none":
-				copy(y, s[:N])
-			case "sum":
-				y[0] = kernel.Sum(s[:N])
-			default:
-				y[0] = kernel.Sum(s[:N]) / kernel.Sum(s[N:2*N])
-			}
+			finishLoss(out[0].Float32s(), floatsIn(scratch), N, reduction)
 		}}, true
+}
+
+// finishLoss reduces n losses and the n weights behind them.
+func finishLoss(y, s []float32, n int, reduction string) {
+	switch reduction {
+	case "none":
+		copy(y, s[:n])
+	case "sum":
+		y[0] = kernel.Sum(s[:n])
+	default:
+		y[0] = kernel.Sum(s[:n]) / kernel.Sum(s[n:2*n])
+	}
 }
 
 // labelWeight is the weight of label i: 0 if it is ignored.

@@ -1,10 +1,6 @@
 package op
 
-import (
-	"math"
-
-	"muster/graph"
-)
+import "muster/graph"
 
 // LpNormalization divides by the L1 or L2 norm along an axis; where the norm is 0, so is the result.
 var opLpNormalization = Op{
@@ -19,30 +15,6 @@ var opLpNormalization = Op{
 			}
 		}
 		return firstErr(c.wantFloat(0), sameAs(c))
-	},
-	Ref: func(c *Call) error {
-		P, n, Q := lanes(c.In[0].Shape, c.Node.Int("axis", -1), false)
-		v := floats(c.In[0])
-		eachLane(P, n, Q, func(at []int) {
-			s := 0.0
-			for _, i := range at {
-				if c.Node.Int("p", 2) == 1 {
-					s += math.Abs(v[i])
-				} else {
-					s += float64(v[i] * v[i])
-				}
-			}
-			if c.Node.Int("p", 2) == 2 {
-				s = math.Sqrt(s)
-			}
-			for _, i := range at {
-				if s != 0 {
-					v[i] /= s
-				}
-			}
-		})
-		setFloats(c.Out[0], v)
-		return nil
 	},
 	Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 		x, name := in[0], "ReduceL2"

@@ -61,3 +61,38 @@ func moreReductions(add func(...sample)) {
 	add(sample{op: "MeanVarianceNormalization", in: at(ff(2, 3, 4, 5)), tol: 1e-5}, sample{op: "MeanVarianceNormalization", in: at(ff(4, 7)), attrs: attrs(graph.Ints("axes", 1)), tol: 1e-5},
 		sample{op: "MeanVarianceNormalization", opset: 11, in: at(ff(4, 7)), attrs: attrs(graph.Ints("axes", 0)), tol: 1e-5})
 }
+
+// randomOps are the random operators and the losses.
+func randomOps(add func(...sample)) {
+	for _, sh := range [][]int64{{}, {0}, {5}, {3, 4}, {17000}} {
+		shape := graph.Ints("shape", sh...)
+		var s []int
+		for _, n := range sh {
+			s = append(s, int(n))
+		}
+		add(sample{op: "RandomNormal", attrs: attrs(shape)}, sample{op: "RandomUniform", attrs: attrs(shape, graph.Float("low", -2), graph.Float("high", 3), graph.Float("seed", 7))},
+			sample{op: "RandomNormal", attrs: attrs(shape, graph.Int("dtype", 11), graph.Float("mean", 3), graph.Float("scale", 2))}, sample{op: "RandomUniform", attrs: attrs(shape, graph.Int("dtype", 10))},
+			sample{op: "RandomNormalLike", in: at(ff(s...))}, sample{op: "RandomUniformLike", in: at(ix(0, 3, s...)), attrs: attrs(graph.Int("dtype", 1))},
+			sample{op: "Bernoulli", in: at(fu(0, 1, s...))}, sample{op: "Bernoulli", in: at(fu(0, 1, s...)), attrs: attrs(graph.Int("dtype", 9), graph.Float("seed", 1))})
+		training := arg{t: tensor.OfBool([]bool{true})}
+		for _, t := range []arg{training, konst(training)} {
+			add(sample{op: "Dropout", in: at(ff(s...), fx([]float32{0.3}), t), out: 2}, sample{op: "Dropout", in: at(ff(s...), konst(fx([]float32{0})), t), out: 2},
+				sample{op: "Dropout", in: at(ff(s...), none, t), attrs: attrs(graph.Int("seed", 3))}, sample{op: "Dropout", in: at(as(ff(s...), tensor.Float16), konst(fx([]float32{0.25})), t), out: 2, tol: 1e-3})
+		}
+	}
+	add(sample{op: "Multinomial", in: at(ff(3, 4))}, sample{op: "Multinomial", in: at(ff(3, 4)), attrs: attrs(graph.Int("sample_size", 50), graph.Int("dtype", 7), graph.Float("seed", 2))}, sample{op: "Multinomial", in: at(ff(0, 4))})
+	for _, red := range []string{"mean", "sum", "none"} {
+		for _, sh := range [][]int{{6, 5}, {3, 4, 2}, {2, 3, 4, 5}, {70, 10}, {2, 2, 9000}} {
+			l := append([]int{sh[0]}, sh[2:]...)
+			labels := ix(0, sh[1], l...)
+			labels.t.Int64s()[0], labels.t.Int64s()[1] = 0, 1
+			a := attrs(graph.Str("reduction", red))
+			tol := 2e-5
+			if len(sh) == 3 {
+				tol = 2e-4 // a long sum of numbers that cancel
+			}
+			add(sample{op: "NegativeLogLikelihoodLoss", in: at(ff(sh...), labels), attrs: a, tol: tol}, sample{op: "NegativeLogLikelihoodLoss", in: at(ff(sh...), labels, fp(sh[1])), attrs: append(a, graph.Int("ignore_index", 1)), tol: tol},
+				sample{op: "NegativeLogLikelihoodLoss", in: at(ff(sh...), as(labels, tensor.Int32)), attrs: append(a, graph.Int("ignore_index", -100)), tol: tol})
+		}
+	}
+}

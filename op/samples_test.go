@@ -26,6 +26,7 @@ func samples() []sample {
 	moreReductions(add)
 	convolutions(add)
 	models(add)
+	randomOps(add)
 	return s
 }
 

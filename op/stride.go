@@ -276,17 +276,6 @@ func splitKernel(p *Prep) (Kernel, bool) {
 	})}, true
 }
 
-func dropoutKernel(*Prep) (Kernel, bool) {
-	return Kernel{Run: serial(func(in, out []*tensor.Tensor) {
-		copy(out[0].Data, in[0].Data)
-		if len(out) > 1 && out[1] != nil {
-			for i := range out[1].Data {
-				out[1].Data[i] = 1
-			}
-		}
-	}), Over: 1}, true
-}
-
 func constantOfShapeKernel(p *Prep) (Kernel, bool) {
 	value := make([]byte, p.Out[0].DType.Bits()/8)
 	if a := p.Node.Attr("value"); a != nil {

@@ -14,7 +14,7 @@ func identity(g *graph.Graph) int {
 		case n.Domain != "" || outs[n.Outputs[0]]:
 			continue
 		case n.Op == "Identity":
-		case n.Op == "Dropout" && n.In(2) == nil && (len(n.Outputs) == 1 || n.Outputs[1] == nil):
+		case n.Op == "Dropout" && off(n.In(2)) && (len(n.Outputs) == 1 || n.Outputs[1] == nil):
 		default:
 			continue
 		}
@@ -22,4 +22,9 @@ func identity(g *graph.Graph) int {
 		fired++
 	}
 	return fired
+}
+
+// off reports whether a flag is absent or a constant false.
+func off(v *graph.Value) bool {
+	return v == nil || v.Const != nil && v.Const.Elems() == 1 && v.Const.Float(0) == 0
 }

@@ -1,0 +1,111 @@
+package op
+
+import (
+	"muster/graph"
+	"muster/tensor"
+)
+
+// Dropout at inference is the identity. In training mode (an input since opset 12) an element stays
+// with probability 1 - ratio and is divided by that, else it is 0; output 1 says which stay.
+// The gradient passes through the mask, which the forward node then keeps.
+var (
+	opDropout7 = Op{
+		Name: "Dropout", Since: 7, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 2, Attrs: "ratio",
+		Infer: func(c *InferCall) error {
+			c.Set(1, tensor.Bool, c.In[0].Shape)
+			return sameAs(c)
+		},
+		Ref: dropout, Prepare: dropoutKernel,
+		Grad: func(c *GradCall) []*graph.Value { return one(c.DOut[0]) },
+	}
+	opDropout12 = Op{
+		Name: "Dropout", Since: 12, MinIn: 1, MaxIn: 3, MinOut: 1, MaxOut: 2, Attrs: "seed", Random: true,
+		Infer: func(c *InferCall) error {
+			for i := 1; i < len(c.In); i++ {
+				if v := c.In[i]; v != nil && v.Shape != nil {
+					if n, ok := known(v.Shape); ok && n != 1 {
+						return c.Errorf("input %d has the shape %v, want a scalar", i, v.Shape)
+					}
+				}
+			}
+			if t := c.Const(1); t != nil && !(t.Float(0) >= 0 && t.Float(0) <= 1) {
+				return c.Errorf("the ratio is %g", t.Float(0))
+			}
+			c.Set(1, tensor.Bool, c.In[0].Shape)
+			return firstErr(c.wantFloat(0), c.wantFloat(1), c.wantType(2, tensor.Bool), sameAs(c))
+		},
+		Ref: dropout, Grad: dropoutGrad, Prepare: dropoutKernel,
+	}
+)
+
+// dropRatio is the probability of 0: 0 at inference.
+func dropRatio(in []*tensor.Tensor) float64 {
+	switch {
+	case len(in) < 3 || in[2] == nil || in[2].Data[0] == 0:
+		return 0
+	case in[1] == nil:
+		return 0.5
+	}
+	return in[1].Float(0)
+}
+
+func dropout(c *Call) error {
+	v, m, p, k := floats(c.In[0]), c.out(1), dropRatio(c.In), seedOf(c.Node).Split(c.Step)
+	for i := range v {
+		stays := half(k, i) >= p
+		if m != nil {
+			m.Bools()[i] = stays
+		}
+		if stays {
+			v[i] /= 1 - p
+		} else {
+			v[i] = 0
+		}
+	}
+	setFloats(c.Out[0], v)
+	return nil
+}
+
+func dropoutGrad(c *GradCall) []*graph.Value {
+	b, n, dy, x := c.B, c.Node, c.DOut[0], c.In[0]
+	mode := n.In(2)
+	if mode == nil || mode.Const != nil && mode.Const.Float(0) == 0 {
+		return one(dy)
+	}
+	extraOutputs(b, n, 2)
+	keep := fill(b, x, 0.5)
+	if r := n.In(1); r != nil {
+		keep = b.Op("Sub", fill(b, x, 1), cast(b, r, x.DType))
+	}
+	if mode.Const == nil {
+		keep = choose(b, mode, keep, fill(b, x, 1))
+	}
+	return one(choose(b, n.Outputs[1], b.Op("Div", dy, keep), fill(b, x, 0)))
+}
+
+func dropoutKernel(p *Prep) (Kernel, bool) {
+	if p.In[0].DType != tensor.Float32 {
+		return Kernel{}, false
+	}
+	n, root := p.Out[0].Elems(), seedOf(p.Node)
+	k := root.Split(0)
+	return Kernel{Over: 1, Step: func(step uint64) { k = root.Split(step) },
+		Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+			lo, hi := bounds(n, task)
+			x, y, ratio := in[0].Float32s(), out[0].Float32s(), dropRatio(in)
+			for i := lo; i < hi; i++ {
+				stays := ratio == 0 || half(k, i) >= ratio
+				if len(out) > 1 && out[1] != nil {
+					out[1].Bools()[i] = stays
+				}
+				switch {
+				case !stays:
+					y[i] = 0
+				case ratio == 0:
+					y[i] = x[i]
+				default:
+					y[i] = float32(float64(x[i]) / (1 - ratio))
+				}
+			}
+		})}, true
+}
