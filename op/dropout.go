@@ -13,7 +13,7 @@ var (
 		Name: "Dropout", Since: 7, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 2, Attrs: "ratio",
 		Infer: func(c *InferCall) error {
 			c.Set(1, tensor.Bool, c.In[0].Shape)
-			return sameAs(c)
+			return firstErr(c.wantFloat(0), sameAs(c))
 		},
 		Ref: dropout, Prepare: dropoutKernel,
 		Grad: func(c *GradCall) []*graph.Value { return one(c.DOut[0]) },
