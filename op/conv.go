@@ -33,8 +33,9 @@ var opConv = Op{
 		setFloats(c.Out[0], y)
 		return nil
 	},
-	Grad:  convGrad,
-	Flops: convFlops,
+	Grad:    convGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return convKernel(p, false) },
+	Flops:   convFlops,
 }
 
 // convDims checks X, W and bias at these inputs and returns the shape of the output; nil if the rank is not known.

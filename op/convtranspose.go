@@ -29,7 +29,8 @@ var opConvTranspose = Op{
 		setFloats(c.Out[0], y)
 		return nil
 	},
-	Grad: convTransposeGrad,
+	Grad:    convTransposeGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return convKernel(p, true) },
 	Flops: func(in, out []*graph.Value) int64 {
 		w, _ := in[1].Static()
 		x, _ := in[0].Static()

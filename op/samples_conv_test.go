@@ -72,6 +72,21 @@ func convolutions(add func(...sample)) {
 		add(sample{op: "GroupNormalization", opset: 18, in: at(ff(sh...), ff(2), ff(2)), attrs: attrs(n), tol: 2e-5, noSym: true},
 			sample{op: "GroupNormalization", opset: 21, in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(n), tol: 2e-5, noSym: true})
 	}
+	two := []graph.Attr{graph.Ints("strides", 2, 2), graph.Ints("pads", 1, 0, 1, 1)}
+	plain := []graph.Attr{graph.Ints("strides", 1, 1), graph.Ints("pads", 1, 1, 1, 1)}
+	last := func(in []arg, a ...graph.Attr) {
+		add(sample{domain: graph.Domain, op: "ConvNHWC", in: in, attrs: a, tol: 1e-5, noSym: true})
+	}
+	act := func(name string) graph.Attr { return graph.Str("activation", name) }
+	last(at(ff(2, 7, 6, 4), ff(6, 2, 3, 2), ff(6), ff(2, 4, 3, 6)), more(two, g(2), act("Relu"))...)
+	last(at(ff(1, 7, 6, 3), konst(ff(5, 3, 3, 3)), none, ff(1, 7, 6, 5)), plain...)
+	last(at(ff(1, 7, 6, 8), konst(ff(8, 1, 3, 3)), konst(ff(8))), more(plain, g(8), act("Clip"), graph.Float("alpha", 0), graph.Float("beta", 0.6))...)
+	last(at(ff(1, 5, 6, 8), konst(ff(7, 8, 1, 1)), konst(ff(7)), ff(1, 5, 6, 7)), graph.Ints("strides", 1, 1), act("Silu"))
+	last(at(ff(1, 5, 6, 8), ff(7, 8, 1, 1)), graph.Ints("strides", 1, 1), act("HardSwish"))
+	last(at(ff(1, 4, 3, 5), ff(5, 6, 3, 3), ff(6)), more(two, graph.Int("transposed", 1), graph.Ints("output_padding", 1, 0))...)
+	last(at(ff(1, 4, 3, 5), ff(5, 6, 1, 1)), graph.Ints("strides", 1, 1), graph.Int("transposed", 1), act("Relu"))
+	last(at(ff(1, 4, 3, 5), ff(5, 1, 3, 3)), more(two, graph.Int("transposed", 1), g(5))...)
+	last(at(ff(2, 9, 3), ff(4, 3, 3)), graph.Ints("strides", 2), graph.Ints("dilations", 2), graph.Ints("pads", 2, 1), act("LeakyRelu"), graph.Float("alpha", 0.1))
 	gw := func(x, dy []int, a ...graph.Attr) {
 		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
 	}

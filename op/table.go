@@ -208,6 +208,7 @@ var table = []Op{
 	opBatchNormalizationGrad,
 	opBatchNormalizationTraining,
 	opConvGradWeight,
+	opConvNHWC,
 	opMusterGatherElements,
 	opGatherGrad,
 	opMusterGatherND,

@@ -15,6 +15,7 @@ var outputs = []struct {
 	name  string
 	write func(a *asm)
 }{
+	{"conv_amd64", conv},
 	{"gemm_amd64", gemm},
 	{"peak_amd64", peak},
 	{"qgemm_amd64", qgemm},
