@@ -64,7 +64,7 @@ func maybeInts(t *tensor.Tensor) []int64 {
 }
 
 // QLinearMatMul(a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero) multiplies
-// quantized matrices and quantizes the result. a's and y's parameters are scalars or by row, b's by column.
+// quantized matrices and quantizes the result, scaling the sums in float32. a's and y's parameters are scalars or by row, b's by column.
 var opQLinearMatMul = Op{
 	Name: "QLinearMatMul", Since: 10, MinIn: 8, MaxIn: 8, MinOut: 1, MaxOut: 1, NoGrad: "its output is an integer",
 	Infer: func(c *InferCall) error {
@@ -84,8 +84,8 @@ var opQLinearMatMul = Op{
 		lo, hi := quantRange(c.Out[0].DType)
 		for i := range acc {
 			m, n := i/N%M, i%N
-			scale := pick(sa, m) * pick(sb, n) / pick(sy, m)
-			q := math.RoundToEven(float64(float32(float64(acc[i]) * scale)))
+			scale := requantScale(pick(sa, m), pick(sb, n), pick(sy, m))
+			q := math.RoundToEven(float64(float32(float32(acc[i]) * scale)))
 			acc[i] = int64(min(max(q+pick(zy, m), lo), hi))
 		}
 		setInts(c.Out[0], acc)

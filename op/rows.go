@@ -212,47 +212,29 @@ func qlinearKernel(p *Prep, requant bool) (Kernel, bool) {
 	if K == 0 || N == 0 || K >= 1<<16 {
 		return Kernel{}, false
 	}
-	M := x.Elems() / K
-	g := kernel.QGemm{M: M, N: N, K: K, LDA: K, LDC: N, B: kernel.PackQB(w.Int8s(), N, false, N, K)}
+	g := kernel.QGemm{M: x.Elems() / K, N: N, K: K, LDA: K, B: kernel.PackQB(w.Int8s(), N, false, N, K), LDY: N, LDQ: N,
+		Scale: make([]float32, N), Bias: make([]float32, N)}
 	if z := p.in(2); z != nil {
 		g.ZeroA = z.Uint8s()[0]
 	}
-	scale, bias := make([]float32, N), make([]float32, N)
-	for i := range scale {
-		scale[i] = p.In[1].Float32s()[0] * p.In[4].Float32s()[i]
+	for i := range g.Scale {
+		g.Scale[i] = p.In[1].Float32s()[0] * p.In[4].Float32s()[i]
 	}
 	if t := p.in(5); t != nil {
-		copy(bias, t.Float32s())
+		copy(g.Bias, t.Float32s())
 	}
-	acc := 4*M*N + 64 // int32 sums, and behind them float32 results if they are quantized again
-	own := g.ScratchBytes()
-	floats := 0
-	if requant {
-		floats = 4 * M * N
-	}
-	finish := rowKernelScratch(M, N, func(in, out []*tensor.Tensor, scratch []byte, lo, hi int) {
-		sums := int32sIn(scratch)[lo*N : hi*N]
-		if !requant {
-			kernel.DequantAcc(out[0].Float32s()[lo*N:hi*N], sums, hi-lo, N, scale, bias)
-			return
+	return Kernel{Integer: true, Scratch: g.ScratchBytes(), Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		g.A = in[0].Uint8s()
+		if requant {
+			g.Q, g.ScaleQ, g.ZeroQ = out[0].Uint8s(), in[6].Float32s()[0], 0
+			if len(in) > 7 && in[7] != nil {
+				g.ZeroQ = in[7].Uint8s()[0]
+			}
+		} else {
+			g.Y = out[0].Float32s()
 		}
-		y := floatsIn(scratch[acc : acc+floats])[lo*N : hi*N]
-		kernel.DequantAcc(y, sums, hi-lo, N, scale, bias)
-		zero := uint8(0)
-		if len(in) > 7 && in[7] != nil {
-			zero = in[7].Uint8s()[0]
-		}
-		kernel.QuantizeU8(out[0].Uint8s()[lo*N:hi*N], y, in[6].Float32s()[0], zero)
-	})
-	return Kernel{Integer: true, Scratch: acc + floats + own, Run: func(in, out []*tensor.Tensor, scratch []byte) {
-		g.A, g.C = in[0].Uint8s(), int32sIn(scratch)[:M*N]
-		g.Run(scratch[acc+floats:])
-		finish(in, out, scratch)
+		g.Run(scratch)
 	}}, true
-}
-
-func int32sIn(scratch []byte) []int32 {
-	return unsafe.Slice((*int32)(unsafe.Pointer(&scratch[0])), len(scratch)/4)
 }
 
 // rowKernelScratch is rowKernel for bodies that need the scratch.

@@ -18,6 +18,7 @@ func samples() []sample {
 	reductions(add)
 	products(add)
 	linears(add)
+	integers(add)
 	quantized(add)
 	private(add)
 	mathOps(add)

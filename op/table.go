@@ -197,7 +197,9 @@ var table = []Op{
 	opXor,
 
 	// domain com.microsoft
+	opDynamicQuantizeMatMul,
 	opFusedMatMul,
+	opMatMulIntegerToFloat,
 	opMicrosoftRotaryEmbedding,
 	opMicrosoftSimplifiedLayerNorm,
 

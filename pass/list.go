@@ -25,6 +25,7 @@ var list = []Pass{
 	{Name: "inline", Run: inline},
 	{Name: "identity", After: []string{"inline"}, Run: identity},
 	{Name: "qdq", After: []string{"identity"}, Run: qdq},
+	{Name: "dynamic-quant", After: []string{"identity"}, Run: dynamicQuant},
 	{Name: "linear", After: []string{"qdq"}, Run: linear},
 	{Name: "transpose-matmul", After: []string{"linear"}, Run: transposeMatMul},
 }

@@ -82,3 +82,61 @@ func TestOrder(t *testing.T) {
 		seen[p.Name] = true
 	}
 }
+
+// TestDynamicQuant checks the fusing of a layer as quantizers write it, per tensor and per column, with and without a bias.
+func TestDynamicQuant(t *testing.T) {
+	r := rng.New(9).Stream()
+	floats := func(n int, at float32, shape ...int) *tensor.Tensor {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = at * (r.Float32() + 0.1)
+		}
+		return tensor.OfFloat32(v, shape...)
+	}
+	for _, perColumn := range []bool{false, true} {
+		for _, biased := range []bool{false, true} {
+			const m, k, n = 5, 12, 7
+			g := graph.New("layer")
+			b := graph.NewBuilder(g)
+			x := b.Input("x", tensor.Float32, graph.D(m), graph.D(k))
+			q := b.Node("", "DynamicQuantizeLinear", 3, []*graph.Value{x})
+			w := make([]int8, k*n)
+			for i := range w {
+				w[i] = int8(r.Float32()*255 - 128)
+			}
+			scale, zero := b.Init("s", floats(1, 0.01)), b.Init("z", tensor.OfInt8([]int8{0}))
+			if perColumn {
+				scale, zero = b.Init("s", floats(n, 0.01, n)), nil
+			}
+			y := b.Node("", "MatMulInteger", 1, []*graph.Value{q[0], b.Init("w", tensor.OfInt8(w, k, n)), q[2], zero})[0]
+			y = b.Op("Mul", b.OpA("Cast", []graph.Attr{graph.Int("to", int64(tensor.Float32))}, y), b.Op("Mul", q[1], scale))
+			if biased {
+				y = b.Op("Add", b.Init("bias", floats(n, 1, n)), y)
+			}
+			b.Output("y", y)
+			in := []*tensor.Tensor{floats(m*k, 1, m, k)}
+			want, err := exec.Eval(g, in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bound, _, err := op.Bind(g, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fired := 0
+			trace := func(name string, n int, _ *graph.Graph) {
+				if name == "dynamic-quant" {
+					fired += n
+				}
+			}
+			if err := pass.Optimize(bound, pass.Config{Verify: true, Trace: trace}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := exec.Eval(bound, in); err != nil || fired != 1 || len(bound.Nodes) != 2 {
+				t.Errorf("per column %v, bias %v: fired %d times, %d nodes, %v", perColumn, biased, fired, len(bound.Nodes), err)
+			} else if d := tensor.Diff(got[0], want[0], 1e-5, 1e-5); d != "" {
+				t.Error(d)
+			}
+		}
+	}
+}

@@ -47,12 +47,15 @@ var slices = pool[slice]{make: func() *slice { return &slice{} }}
 
 // qpooled is the same for integer products.
 type qpooled struct {
-	r    qrun
-	tile func(int)
+	r           qrun
+	copyA, task func(int)
 }
 
 var qruns = pool[qpooled]{make: func() *qpooled {
 	x := &qpooled{}
-	x.tile = func(t int) { x.r.tile(t) }
+	x.copyA = func(t int) { x.r.copyA(t) }
+	x.task = func(t int) { x.r.task(t) }
 	return x
 }}
+
+var qbuffers = pool[qbuffer]{make: func() *qbuffer { return &qbuffer{} }}

@@ -7,13 +7,13 @@ import (
 )
 
 // qgemmRows computes m rows of one panel.
-func qgemmRows(tier cpu.Tier, m, kq int, a []uint8, lda int, b []int8, w int, c []int32, ldc int) {
+func qgemmRows(tier cpu.Tier, m, kq int, a []uint8, lda int, b []int8, w int, c []int32, ldc int, start []int32) {
 	if tier == cpu.Ref || kq == 0 {
-		qgemmRowsRef(m, kq, a, lda, b, w, c, ldc)
+		qgemmRowsRef(m, kq, a, lda, b, w, c, ldc, start)
 		return
 	}
 	t := tile{k: kq, a: unsafe.Pointer(&a[0]), arow: lda, acol: 4, b: unsafe.Pointer(&b[0]), brow: 4 * panel,
-		c: unsafe.Pointer(&c[0]), crow: 4 * ldc, bias: unsafe.Pointer(&zeros)}
+		c: unsafe.Pointer(&c[0]), crow: 4 * ldc, mode: fromBias, bias: unsafe.Pointer(&start[:panel][0])}
 	if tier == cpu.AVX512 && cpu.HasVNNI() {
 		t.mask = 1<<w - 1
 		h := tall(m, 14)
@@ -35,7 +35,7 @@ func qgemmRows(tier cpu.Tier, m, kq int, a []uint8, lda int, b []int8, w int, c 
 func qgemmHalf256(t tile, m, n, w int) {
 	var ccopy [2 * 16]int32
 	a, c := t.a, unsafe.Add(t.c, 4*n)
-	t.b = unsafe.Add(t.b, 4*n)
+	t.b, t.bias = unsafe.Add(t.b, 4*n), unsafe.Add(t.bias, 4*n)
 	for i := 0; i < m; i += 2 {
 		q := min(2, m-i)
 		t.a, t.c = unsafe.Add(a, i*t.arow), unsafe.Add(c, i*t.crow)
@@ -85,4 +85,13 @@ func qgemm512(m int, t *tile) {
 	case 14:
 		qgemm512x14(t)
 	}
+}
+
+// spanBlocks is Span for n elements, a positive multiple of 64.
+func spanBlocks(n int, x []float32) (lo, hi float32) {
+	_ = x[n-1]
+	if cpu.Active() == cpu.AVX512 {
+		return span512(n, &x[0])
+	}
+	return span256(n, &x[0])
 }

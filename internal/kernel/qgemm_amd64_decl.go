@@ -83,3 +83,13 @@ func qgemm256x1(t *tile)
 //
 //go:noescape
 func qgemm256x2(t *tile)
+
+// span512 returns the least and the greatest of 0 and n elements; n is a positive multiple of 64.
+//
+//go:noescape
+func span512(n int, x *float32) (lo, hi float32)
+
+// span256 returns the least and the greatest of 0 and n elements; n is a positive multiple of 64.
+//
+//go:noescape
+func span256(n int, x *float32) (lo, hi float32)
