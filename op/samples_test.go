@@ -21,6 +21,7 @@ func samples() []sample {
 	integers(add)
 	quantized(add)
 	private(add)
+	fusions(add)
 	mathOps(add)
 	attention(add)
 	indexing(add)

@@ -204,7 +204,9 @@ var table = []Op{
 	opMicrosoftSimplifiedLayerNorm,
 
 	// domain muster
+	opActivation,
 	opAdamW,
+	opAddNormalization,
 	opMusterAttention,
 	opAttentionGrad,
 	opBatchNormalizationGrad,

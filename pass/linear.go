@@ -1,44 +1,153 @@
 package pass
 
-import "muster/graph"
+import (
+	"math"
+	"slices"
 
-// linear turns MatMul(x, w) + bias and Gemm(x, w, bias) into muster.Linear(x, w, bias), whose kernel
-// starts the accumulators at the bias, so that later passes know one form. x [..., K], w [K, N], bias [N].
+	"muster/graph"
+)
+
+// linear collects what surrounds a product with a matrix into muster.Linear, whose kernel does it on the
+// way: MatMul(x, w) or Gemm, plus bias, plus a residual of the result's shape, and an activation.
+// x [..., K], w [K, N] or with transB [N, K], bias [N].
 func linear(g *graph.Graph) int {
-	uses, fired := g.Uses(), 0
-	b := graph.NewBuilder(g)
+	r := newRewrite(g)
 	for _, n := range g.Nodes {
-		if n.Domain == "" && n.Op == "Gemm" && isLinearGemm(n) {
-			fuse(b, n.Outputs[0], graph.Domain, "Linear", n.Inputs, graph.Int("transB", n.Int("transB", 0)))
-			fired++
+		if n.Domain != "" || n.Op != "MatMul" && n.Op != "Gemm" || n.Outputs[0] == nil {
 			continue
 		}
-		if n.Domain != "" || n.Op != "Add" {
+		l, ok := r.linearOf(n)
+		if !ok {
 			continue
 		}
-		for i := 0; i < 2; i++ {
-			mm, bias := n.Inputs[i], n.Inputs[1-i]
-			if !made(mm, "", "MatMul") || use(uses, mm) != n || !isLinear(mm.Producer, bias) {
-				continue
+		l.addBias(r)
+		l.addResidual(r)
+		l.activate(r)
+		if l.last == n.Outputs[0] && l.in[2] == nil {
+			continue // nothing to collect
+		}
+		r.fuse(l.last, graph.Domain, "Linear", l.in[:], append(slices.Clone(l.attrs), graph.Int("transB", l.transB))...)
+	}
+	return r.done()
+}
+
+// product is a muster.Linear in the making; last is the value it will replace.
+type product struct {
+	in     [4]*graph.Value // x, w, bias, residual
+	transB int64
+	attrs  []graph.Attr
+	last   *graph.Value
+}
+
+func (r *rewrite) linearOf(n *graph.Node) (l product, ok bool) {
+	x, w := r.in(n, 0), r.in(n, 1)
+	l = product{in: [4]*graph.Value{x, w}, last: n.Outputs[0]}
+	if len(w.Shape) != 2 || len(x.Shape) < 2 || !x.DType.IsFloat() {
+		return l, false
+	}
+	if n.Op == "Gemm" {
+		c := r.in(n, 2)
+		if n.Float("alpha", 1) != 1 || n.Float("beta", 1) != 1 || n.Int("transA", 0) != 0 {
+			return l, false
+		}
+		l.transB = n.Int("transB", 0)
+		if c != nil {
+			if !isBias(c, l.last) {
+				return l, false
 			}
-			fuse(b, n.Outputs[0], graph.Domain, "Linear", []*graph.Value{mm.Producer.Inputs[0], mm.Producer.Inputs[1], bias})
-			fired++
-			break
+			l.in[2] = c
+		}
+		return l, true
+	}
+	if t := r.maker(w, "Transpose"); t != nil && len(t.Outputs[0].Shape) == 2 && w.Const == nil {
+		l.in[1], l.transB = r.in(t, 0), 1
+	}
+	return l, true
+}
+
+// isBias reports whether v is a vector that is added to every row of y.
+func isBias(v, y *graph.Value) bool {
+	return len(v.Shape) == 1 && v.Shape[0].Same(y.Shape[len(y.Shape)-1])
+}
+
+// next is the only reader of what l has so far, if it is one of these operators.
+func (l *product) next(r *rewrite, domain string, names ...string) *graph.Node {
+	n := r.user(l.last)
+	if n == nil || n.Domain != domain {
+		return nil
+	}
+	for _, name := range names {
+		if n.Op == name {
+			return n
 		}
 	}
-	return fired
+	return nil
 }
 
-func isLinear(mm *graph.Node, bias *graph.Value) bool {
-	x, w := mm.Inputs[0], mm.Inputs[1]
-	return len(w.Shape) == 2 && len(x.Shape) >= 2 && len(bias.Shape) == 1 && bias.Shape[0].Same(w.Shape[1])
-}
-
-// isLinearGemm checks for a floating-point Gemm without scales whose C is a row, if there is one.
-func isLinearGemm(n *graph.Node) bool {
-	if !n.Inputs[0].DType.IsFloat() || n.Int("transA", 0) != 0 || n.Float("alpha", 1) != 1 {
-		return false
+func (l *product) addBias(r *rewrite) {
+	n := l.next(r, "", "Add")
+	if n == nil || l.in[2] != nil {
+		return
 	}
-	c, y := n.In(2), n.Outputs[0].Shape
-	return c == nil || n.Float("beta", 1) == 1 && len(c.Shape) == 1 && len(y) == 2 && c.Shape[0].Same(y[1])
+	if _, v, ok := r.operands(n, but(r.now(l.last))); ok && isBias(v, l.last) {
+		l.in[2], l.last = v, n.Outputs[0]
+	}
+}
+
+func (l *product) addResidual(r *rewrite) {
+	n := l.next(r, "", "Add")
+	if n == nil {
+		return
+	}
+	if _, v, ok := r.operands(n, but(r.now(l.last))); ok && v != r.now(l.last) && sameShape(v, l.last) {
+		l.in[3], l.last = v, n.Outputs[0]
+	}
+}
+
+// activate takes an activation that kernel.Act has.
+func (l *product) activate(r *rewrite) {
+	if n := l.next(r, graph.Domain, "Activation"); n != nil {
+		l.attrs, l.last = n.Attrs, n.Outputs[0]
+		return
+	}
+	n := l.next(r, "", "Relu", "Gelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Clip", "Swish")
+	if n == nil {
+		return
+	}
+	name, alpha, beta := n.Op, float32(0), float32(0)
+	switch n.Op {
+	case "Gelu":
+		if n.Str("approximate", "none") == "tanh" {
+			name = "GeluTanh"
+		}
+	case "Swish":
+		if n.Float("alpha", 1) != 1 {
+			return
+		}
+		name = "Silu"
+	case "HardSigmoid":
+		alpha, beta = n.Float("alpha", 0.2), n.Float("beta", 0.5)
+	case "LeakyRelu":
+		alpha = n.Float("alpha", 0.01)
+	case "Clip":
+		lo, ok := bound(r, n, 1, "min", math.Inf(-1))
+		hi, also := bound(r, n, 2, "max", math.Inf(1))
+		if !ok || !also {
+			return
+		}
+		alpha, beta = float32(lo), float32(hi)
+	}
+	l.attrs = []graph.Attr{graph.Str("activation", name), graph.Float("alpha", alpha), graph.Float("beta", beta)}
+	l.last = n.Outputs[0]
+}
+
+// bound is a limit of a Clip: an input, or before opset 11 an attribute; ok is false if it is not constant.
+func bound(r *rewrite, n *graph.Node, i int, name string, def float64) (float64, bool) {
+	if v := r.in(n, i); v != nil {
+		return number(v)
+	}
+	if a := n.Attr(name); a != nil {
+		return float64(a.F), true
+	}
+	return def, true
 }

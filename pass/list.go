@@ -23,10 +23,15 @@ type Pass struct {
 // list is the order in which passes run.
 var list = []Pass{
 	{Name: "inline", Run: inline},
-	{Name: "identity", After: []string{"inline"}, Run: identity},
-	{Name: "qdq", After: []string{"identity"}, Run: qdq},
-	{Name: "dynamic-quant", After: []string{"identity"}, Run: dynamicQuant},
-	{Name: "linear", After: []string{"qdq"}, Run: linear},
+	{Name: "constants", After: []string{"inline"}, Run: constants},
+	{Name: "identity", After: []string{"constants"}, Run: identity},
+	{Name: "shared", After: []string{"identity"}, Run: shared},
+	{Name: "qdq", After: []string{"shared"}, Run: qdq},
+	{Name: "dynamic-quant", After: []string{"shared"}, Run: dynamicQuant},
+	{Name: "norm", After: []string{"shared"}, Run: norm},
+	{Name: "activation", After: []string{"shared"}, Run: activation},
+	{Name: "add-norm", After: []string{"norm"}, Run: addNorm},
+	{Name: "linear", After: []string{"qdq", "activation", "add-norm"}, Run: linear},
 	{Name: "transpose-matmul", After: []string{"linear"}, Run: transposeMatMul},
 }
 

@@ -5,26 +5,24 @@ import "muster/graph"
 // transposeMatMul folds a Transpose of the last two axes into the MatMul that
 // reads it, as com.microsoft.FusedMatMul: the kernel reads either order.
 func transposeMatMul(g *graph.Graph) int {
-	fired := 0
-	b := graph.NewBuilder(g)
+	r := newRewrite(g)
 	for _, n := range g.Nodes {
 		if n.Domain != "" || n.Op != "MatMul" {
 			continue
 		}
-		in, trans, any := [2]*graph.Value{n.Inputs[0], n.Inputs[1]}, [2]int64{}, false
+		in, trans, any := [2]*graph.Value{r.in(n, 0), r.in(n, 1)}, [2]int64{}, false
 		for i, v := range in {
 			if made(v, "", "Transpose") && swapsLastTwo(v.Producer) {
-				in[i], trans[i], any = v.Producer.Inputs[0], 1, true
+				in[i], trans[i], any = r.in(v.Producer, 0), 1, true
 			}
 		}
 		if !any {
 			continue
 		}
-		fuse(b, n.Outputs[0], "com.microsoft", "FusedMatMul", in[:],
+		r.fuse(n.Outputs[0], "com.microsoft", "FusedMatMul", in[:],
 			graph.Int("transA", trans[0]), graph.Int("transB", trans[1]))
-		fired++
 	}
-	return fired
+	return r.done()
 }
 
 func swapsLastTwo(n *graph.Node) bool {

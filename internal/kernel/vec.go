@@ -233,6 +233,15 @@ func AddLayerNorm(y, sum, a, b, scale, bias []float32, rows, cols int, eps float
 	}
 }
 
+// AddRMSNorm is RMSNorm of a + b, which goes to sum [rows, cols]. y may be sum.
+func AddRMSNorm(y, sum, a, b, scale []float32, rows, cols int, eps float32) {
+	for r := 0; r < rows; r++ {
+		lo, hi := r*cols, (r+1)*cols
+		Map2(Add, sum[lo:hi], a[lo:hi], b[lo:hi])
+		RMSNorm(y[lo:hi], nil, sum[lo:hi], scale, 1, cols, eps)
+	}
+}
+
 // addSum is d = a + b and returns the sum.
 func addSum(d, a, b []float32) float32 {
 	if !fast() || len(a) == 0 {
