@@ -30,7 +30,13 @@ func Inline(g *graph.Graph, n *graph.Node) error {
 			}
 		}
 		return replace(g, n, func(l *inliner) error {
-			return l.splice(n, func() ([]*graph.Value, error) { return o.Body(l.b, n, n.Inputs), nil })
+			return l.splice(n, func() ([]*graph.Value, error) {
+				outs := o.Body(l.b, n, n.Inputs)
+				if outs == nil {
+					return nil, fault.New(fault.Unsupported, n.Place(), "%s of unknown sizes, or in this form, has no body: it has no gradient", n.FullOp())
+				}
+				return outs, nil
+			})
 		})
 	case callee(g, n) == nil:
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"muster/fault"
 	"muster/graph"
 	"muster/op"
 	"muster/tensor"
@@ -129,6 +130,9 @@ func TestBodies(t *testing.T) {
 		}
 		inlined, _ := g.Clone()
 		if err := op.Inline(inlined, inlined.Nodes[0]); err != nil {
+			if fault.ClassOf(err) == fault.Unsupported && o.Ref != nil { // a form that has a reference only, and no gradient
+				continue
+			}
 			t.Fatal(s, err)
 		}
 		compare(t, s, "inlined", inlined, feeds, want)

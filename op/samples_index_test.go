@@ -41,6 +41,7 @@ func indexing(add func(...sample)) {
 	scatters(add)
 	pads(add)
 	resizes(add)
+	images(add)
 	add(sample{op: "NonZero", in: at(konst(ix(0, 2, 3, 4, 5)))}, sample{op: "NonZero", in: at(konst(bb(7)))}, sample{op: "NonZero", in: at(konst(fx([]float32{3})))}, sample{op: "NonZero", in: at(konst(as(ix(0, 2, 3, 5), tensor.Float16)))},
 		sample{op: "NonZero", in: at(konst(fx([]float32{0, float32(math.NaN()), float32(math.Copysign(0, -1)), 2}, 2, 2)))})
 	cond := func(v ...bool) arg { return konst(arg{t: tensor.OfBool(v, len(v))}) }
@@ -153,4 +154,52 @@ func resizes(add func(...sample)) {
 		add(sample{domain: graph.Domain, op: "MixGrad", in: at(ff(sh...), konst(ix(0, 6, sh[a], 3)), konst(w), ci(s...)), attrs: attrs(graph.Int("axis", int64(a-len(sh)))), noSym: true, tol: 1e-5})
 	}
 	add(sample{domain: graph.Domain, op: "MixGrad", in: at(ff(40, 9), konst(ix(0, 6, 9, 2)), konst(ff(9, 2)), ci(40, 6)), noSym: true, tol: 1e-5}, sample{domain: graph.Domain, op: "MixGrad", in: at(ff(4, 9), ix(0, 6, 9, 2), ff(9, 2), ci(4, 6)), noSym: true, tol: 1e-5})
+}
+
+func images(add func(...sample)) {
+	for _, mode := range []string{"linear", "nearest", "cubic"} {
+		for _, pad := range []string{"zeros", "border", "reflection"} {
+			for _, align := range []int64{0, 1} {
+				a := attrs(graph.Str("mode", mode), graph.Str("padding_mode", pad), graph.Int("align_corners", align))
+				g, g3, m := fu(-1.4, 1.4, 2, 3, 2, 2), fu(-1.4, 1.4, 2, 2, 1, 3, 3), fu(-3, 3, 1, 5, 30, 2)
+				if mode == "nearest" { // constant in the grid
+					g, g3, m = konst(g), konst(g3), konst(m)
+				}
+				add(sample{op: "GridSample", in: at(ff(2, 3, 4, 5), g), attrs: a, noSym: true, tol: 1e-5}, sample{op: "GridSample", in: at(ff(1, 2, 4, 4), m), attrs: a, noSym: true, tol: 1e-4})
+				if mode != "cubic" || pad == "zeros" && align == 0 {
+					add(sample{op: "GridSample", in: at(ff(2, 2, 3, 4, 2), g3), attrs: a, noSym: true, tol: 1e-5})
+				}
+			}
+		}
+	}
+	add(sample{op: "GridSample", opset: 16, in: at(ff(1, 1, 1, 3), fu(-1, 1, 1, 2, 2, 2)), attrs: attrs(graph.Str("mode", "bilinear"), graph.Str("padding_mode", "reflection"), graph.Int("align_corners", 1)), noSym: true, tol: 1e-5},
+		sample{op: "GridSample", opset: 16, in: at(ff(1, 1, 5, 3), fu(-1, 1, 1, 2, 2, 2)), attrs: attrs(graph.Str("mode", "bicubic")), noSym: true, tol: 1e-5})
+	for _, align := range []int64{0, 1} {
+		a := attrs(graph.Int("align_corners", align))
+		add(sample{op: "AffineGrid", in: at(ff(2, 2, 3), ci(2, 3, 4, 5)), attrs: a, noSym: true}, sample{op: "AffineGrid", in: at(ff(2, 3, 4), ci(2, 1, 2, 1, 3)), attrs: a, noSym: true})
+	}
+	add(sample{op: "Col2Im", in: at(ff(1, 5, 5), ci(5, 5), ci(1, 5)), noSym: true}, sample{op: "Col2Im", in: at(ff(2, 8, 4), ci(4, 5), ci(2, 2)), attrs: attrs(graph.Ints("pads", 0, 1, 0, 1), graph.Ints("strides", 2, 2), graph.Ints("dilations", 1, 3)), noSym: true, tol: 1e-5},
+		sample{op: "Col2Im", in: at(ff(1, 12, 12), ci(3, 4, 5), ci(1, 2, 3)), attrs: attrs(graph.Ints("strides", 3, 1, 1), graph.Ints("pads", 0, 0, 0, 0, 1, 0)), noSym: true, tol: 1e-5})
+	score := konst(fx([]float32{0.9, 0.75, 0.6, 0.95, 0.5, 0.3, 0.6, 0.6, 0.6, 0.1, 0.2, 0.6}, 1, 2, 6))
+	boxes := konst(fx([]float32{0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, -0.1, 1, 0.9, 0, 10, 1, 11, 0, 10.1, 1, 11.1, 0, 100, 1, 101}, 1, 6, 4))
+	f0 := func(v float32) arg { return konst(fx([]float32{v}, 1)) }
+	add(sample{op: "NonMaxSuppression", in: at(boxes, score, ci(3), f0(0.5), f0(0.2))}, sample{op: "NonMaxSuppression", in: at(boxes, score, ci(1), f0(0.5))}, sample{op: "NonMaxSuppression", in: at(boxes, score)},
+		sample{op: "NonMaxSuppression", in: at(konst(fp(1, 6, 4)), score, ci(9), f0(0.1)), attrs: attrs(graph.Int("center_point_box", 1))})
+	for _, mode := range []string{"avg", "max"} {
+		for _, ratio := range []int64{0, 2} {
+			x := ff(2, 10, 6, 7)
+			if mode == "max" {
+				x = fd(2, 3, 6, 7)
+			}
+			rois := fx([]float32{0.3, 0.4, 5.2, 4.1, -2.2, 1.3, 3.4, 9.7, 1.6, 2.2, 2.3, 2.9}, 3, 4)
+			if ratio == 0 { // the number of samples jumps with the boxes, and there is no body
+				x, rois = konst(x), konst(rois)
+			}
+			a := attrs(graph.Str("mode", mode), graph.Int("output_height", 3), graph.Int("output_width", 2), graph.Int("sampling_ratio", ratio), graph.Float("spatial_scale", 0.75))
+			add(sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5}, sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: append(attrs(graph.Str("coordinate_transformation_mode", "output_half_pixel")), a...), noSym: true, tol: 1e-5})
+			if mode == "avg" {
+				add(sample{op: "RoiAlign", opset: 12, in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5})
+			}
+		}
+	}
 }

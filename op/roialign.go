@@ -1,0 +1,196 @@
+package op
+
+import (
+	"math"
+
+	"muster/graph"
+	"muster/tensor"
+)
+
+// RoiAlign (He et al., arXiv 1703.06870) reads X [N, C, H, W] in boxes [R, 4] (x1, y1, x2, y2 in input pixels times
+// spatial_scale) on a grid of output_height by output_width bins: the average or the largest of sampling_ratio^2
+// bilinear samples per bin (of one per pixel with sampling_ratio 0). In mode max each of the four weighted
+// neighbours of a sample counts on its own, as in ONNX's reference.
+func roiAlignOp(since int, attrs string) Op {
+	return Op{
+		Name: "RoiAlign", Since: since, MinIn: 3, MaxIn: 3, MinOut: 1, MaxOut: 1, Attrs: attrs,
+		Infer: func(c *InferCall) error {
+			if err := firstErr(c.wantFloat(0), c.wantFloat(1), c.wantType(2, tensor.Int64), c.wantRank(0, 4), c.wantRank(1, 2), c.wantRank(2, 1)); err != nil {
+				return err
+			}
+			r := roiOf(c.Node)
+			if m := r.mode; m != "avg" && m != "max" || r.transform != "half_pixel" && r.transform != "output_half_pixel" {
+				return c.unsupported("mode %q with %q is not supported", m, r.transform)
+			}
+			if r.h < 1 || r.w < 1 || r.h > 1<<15 || r.w > 1<<15 || r.ratio < 0 || r.ratio > 1<<10 {
+				return c.Errorf("an output of %d by %d with %d samples", r.h, r.w, r.ratio)
+			}
+			out := unknown(4)
+			out[2], out[3] = graph.D(r.h), graph.D(r.w)
+			if s := c.In[1].Shape; s != nil {
+				if s[1].Known() && s[1].Size != 4 {
+					return c.Errorf("boxes %v, want 4 columns", s)
+				}
+				out[0] = s[0]
+			}
+			if s := c.In[0].Shape; s != nil {
+				out[1] = s[1]
+			}
+			c.Set(0, c.In[0].DType, out)
+			return nil
+		},
+		Ref: func(c *Call) error {
+			r := roiOf(c.Node)
+			if err := r.check(c.In); err != nil {
+				return err
+			}
+			x, rois, s := floats(c.In[0]), floats(c.In[1]), c.In[0].Shape
+			C, S := s[1], s[2]*s[3]
+			y := make([]float64, c.Out[0].Elems())
+			for i := 0; i < c.In[1].Shape[0]; i++ {
+				g := r.grid(rois[4*i:4*i+4], s[2], s[3])
+				for ch := 0; ch < C; ch++ {
+					src := x[(int(c.In[2].Int64s()[i])*C+ch)*S:][:S]
+					roiPool(y[(i*C+ch)*r.h*r.w:][:r.h*r.w], src, &r, &g, s[3])
+				}
+			}
+			setFloats(c.Out[0], y)
+			return nil
+		},
+		Body:    roiAlignBody,
+		Prepare: roiAlignKernel,
+	}
+}
+
+var (
+	opRoiAlign10 = roiAlignOp(10, "mode output_height output_width sampling_ratio spatial_scale")
+	opRoiAlign16 = roiAlignOp(16, "coordinate_transformation_mode mode output_height output_width sampling_ratio spatial_scale")
+)
+
+type roiReader struct {
+	mode, transform string
+	h, w, ratio     int
+	scale           float64
+}
+
+func roiOf(n *graph.Node) roiReader {
+	clampInt := func(v int64) int { return int(min(max(v, -1), 1<<20)) }
+	r := roiReader{n.Str("mode", "avg"), n.Str("coordinate_transformation_mode", "half_pixel"), clampInt(n.Int("output_height", 1)), clampInt(n.Int("output_width", 1)),
+		clampInt(n.Int("sampling_ratio", 0)), float64(n.Float("spatial_scale", 1))}
+	return r
+}
+
+func (r *roiReader) check(in []*tensor.Tensor) error {
+	R := in[1].Shape[0]
+	if in[1].Shape[1] != 4 || in[2].Elems() != R {
+		return (&Call{}).errorf("%d batch indices for boxes %v", in[2].Elems(), in[1].Shape)
+	}
+	for _, v := range in[2].Int64s() {
+		if v < 0 || v >= int64(in[0].Shape[0]) {
+			return (&Call{}).errorf("batch index %d of %d", v, in[0].Shape[0])
+		}
+	}
+	if in[0].Shape[2] == 0 || in[0].Shape[3] == 0 {
+		return (&Call{}).errorf("nothing can be read from %v", in[0].Shape)
+	}
+	for i, n := 0, in[1].Elems(); i < n; i++ {
+		if v := in[1].Float(i) * r.scale; !(math.Abs(v) < 1<<16) {
+			return (&Call{}).errorf("a box ends at %g", v)
+		}
+	}
+	return nil
+}
+
+// roiGrid is the samples of one box: per axis, bins times samples per bin.
+type roiGrid struct{ y, x roiAxis }
+
+type roiAxis struct {
+	per    int // samples of a bin
+	start  float64
+	bin    float64
+	pixels int
+}
+
+func (r *roiReader) grid(b []float64, H, W int) roiGrid {
+	off := 0.5
+	if r.transform == "output_half_pixel" {
+		off = 0
+	}
+	side := func(lo, hi float64, bins, pixels int) roiAxis {
+		lo, hi = float64(lo*r.scale)-off, float64(hi*r.scale)-off
+		size := hi - lo
+		if off == 0 {
+			size = max(size, 1)
+		}
+		a := roiAxis{per: r.ratio, start: lo, bin: size / float64(bins), pixels: pixels}
+		if r.ratio == 0 {
+			a.per = max(int(math.Ceil(a.bin)), 0)
+		}
+		return a
+	}
+	return roiGrid{side(b[1], b[3], r.h, H), side(b[0], b[2], r.w, W)}
+}
+
+// sample is the two pixels of sample k of bin i with their weights; all 0 if it is outside.
+func (a *roiAxis) sample(i, k int) (lo, hi int, wl, wh float64) {
+	v := a.start + float64(float64(i)*a.bin) + float64((float64(k)+0.5)*a.bin)/float64(a.per)
+	if v < -1 || v > float64(a.pixels) {
+		return 0, 0, 0, 0
+	}
+	v = max(v, 0)
+	lo = int(v)
+	if lo >= a.pixels-1 {
+		return a.pixels - 1, a.pixels - 1, 1, 0
+	}
+	t := v - float64(lo)
+	return lo, lo + 1, 1 - t, t
+}
+
+// roiPool writes the bins of one channel.
+func roiPool[T float32 | float64](y, x []T, r *roiReader, g *roiGrid, W int) {
+	count := T(max(g.y.per*g.x.per, 1))
+	for bin := range y {
+		sum, any := T(0), false
+		for iy := 0; iy < g.y.per; iy++ {
+			y0, y1, a0, a1 := g.y.sample(bin/r.w, iy)
+			for ix := 0; ix < g.x.per; ix++ {
+				x0, x1, b0, b1 := g.x.sample(bin%r.w, ix)
+				v0, v1 := T(T(a0*b0)*x[y0*W+x0]), T(T(a0*b1)*x[y0*W+x1])
+				v2, v3 := T(T(a1*b0)*x[y1*W+x0]), T(T(a1*b1)*x[y1*W+x1])
+				if r.mode == "avg" {
+					sum += v0 + v1 + v2 + v3
+					continue
+				}
+				if top := max(v0, v1, v2, v3); !any || top > sum {
+					sum, any = top, true
+				}
+			}
+		}
+		if r.mode == "avg" {
+			sum /= count
+		}
+		y[bin] = sum
+	}
+}
+
+func roiAlignKernel(p *Prep) (Kernel, bool) {
+	if p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 {
+		return Kernel{}, false
+	}
+	r, s := roiOf(p.Node), p.In[0].Shape
+	R, C, S, bins := p.In[1].Shape[0], s[1], s[2]*s[3], r.h*r.w
+	const per = 8 // channels
+	parts := (C + per - 1) / per
+	return Kernel{Check: r.check, Run: split(R*parts, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		i, lo := task/parts, task%parts*per
+		var b [4]float64
+		for k := range b {
+			b[k] = float64(in[1].Float32s()[4*i+k])
+		}
+		g := r.grid(b[:], s[2], s[3])
+		for c := lo; c < min(C, lo+per); c++ {
+			src := in[0].Float32s()[(int(in[2].Int64s()[i])*C+c)*S:][:S]
+			roiPool(out[0].Float32s()[(i*C+c)*bins:][:bins], src, &r, &g, s[3])
+		}
+	})}, true
+}
