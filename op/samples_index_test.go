@@ -192,6 +192,9 @@ func images(add func(...sample)) {
 				x = fd(2, 3, 6, 7)
 			}
 			rois := fx([]float32{0.3, 0.4, 5.2, 4.1, -2.2, 1.37, 3.4, 9.7, 1.6, 2.2, 2.3, 2.9}, 3, 4)
+			if mode == "max" { // the other box reads one pixel twice with one weight: a kink of the maximum
+				rois = fx([]float32{1.3, 1.4, 5.2, 5.1, 2.2, 1.37, 3.4, 6.7, 1.6, 2.2, 2.3, 2.9}, 3, 4)
+			}
 			if ratio == 0 { // the number of samples jumps with the boxes, and there is no body
 				x, rois = konst(x), konst(rois)
 			}
