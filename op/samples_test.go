@@ -29,6 +29,7 @@ func samples() []sample {
 	convolutions(add)
 	models(add)
 	randomOps(add)
+	signal(add)
 	return s
 }
 
