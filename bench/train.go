@@ -1,0 +1,3 @@
+package main
+type trainConfig struct{}
+func (c *child) openTrain(t task, r *reply) error { return nil }
