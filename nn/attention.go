@@ -25,7 +25,14 @@ func (n *Net) Attention(name string, x *graph.Value, C, heads int, outGain float
 
 // Block is one pre-norm transformer block: attention, then a two-layer perceptron, each added to its input.
 func (n *Net) Block(name string, x *graph.Value, C, heads, hidden int, outGain float64) *graph.Value {
-	x = n.Op("Add", x, n.Attention(name+".attn", n.LayerNorm(name+".norm1", x, C), C, heads, outGain))
+	return n.block(name, x, n.Attention, C, heads, hidden, outGain)
+}
+
+// attention is a form of attention as Attention and CausalAttention.
+type attention func(name string, x *graph.Value, C, heads int, outGain float64) *graph.Value
+
+func (n *Net) block(name string, x *graph.Value, attend attention, C, heads, hidden int, outGain float64) *graph.Value {
+	x = n.Op("Add", x, attend(name+".attn", n.LayerNorm(name+".norm1", x, C), C, heads, outGain))
 	h := n.Gelu(n.Linear(name+".mlp1", n.LayerNorm(name+".norm2", x, C), C, hidden, 1))
 	return n.Op("Add", x, n.Linear(name+".mlp2", h, hidden, C, outGain))
 }

@@ -92,13 +92,18 @@ func (n *Net) norm(t *testing.T, name string, x []float64, C int) []float64 {
 
 // attention is softmax(q k^T / sqrt(D)) v per head, with loops.
 func (n *Net) attention(t *testing.T, name string, x []float64, T, C, heads int) []float64 {
+	return n.attend(t, name, x, T, C, heads, func(int) int { return T })
+}
+
+// attend is attention in which query q sees the first keys(q) tokens.
+func (n *Net) attend(t *testing.T, name string, x []float64, T, C, heads int, keys func(q int) int) []float64 {
 	qkv, D := n.linear(t, name+".qkv", x, C, 3*C), C/heads
 	at := func(part, tok, h, d int) float64 { return qkv[tok*3*C+part*C+h*D+d] }
 	y := make([]float64, T*C)
 	for h := range heads {
 		for q := range T {
 			p, sum := make([]float64, T), 0.0
-			for k := range T {
+			for k := range keys(q) {
 				s := 0.0
 				for d := range D {
 					s += at(0, q, h, d) * at(1, k, h, d)
@@ -209,6 +214,43 @@ func TestViT(t *testing.T) {
 		mean[i%4] += v / 6
 	}
 	same(t, got, n.linear(t, "head", mean, 4, 3))
+}
+
+// TestGPT computes a tiny causal language model by hand, with the embedding as the head.
+func TestGPT(t *testing.T) {
+	const V, T, C, H, hidden = 7, 4, 8, 2, 12
+	n := New("gpt", rng.New(3))
+	y, err := n.GPT(GPTConfig{Vocab: V, Context: T, Dim: C, Depth: 1, Heads: H, Hidden: hidden})
+	if err != nil {
+		t.Fatal(err)
+	}
+	disturb(n)
+	ids := []int64{3, 0, 6, 3, 1, 1, 5, 2}
+	got := run(t, n, y, tensor.OfInt64(ids, 2, T))
+	table, position := n.named(t, "token"), n.named(t, "position")
+	var want []float64
+	for b := range 2 {
+		var x []float64
+		for i, id := range ids[b*T : (b+1)*T] {
+			x = append(x, add(table[int(id)*C:(int(id)+1)*C], position[i*C:(i+1)*C])...)
+		}
+		x = add(x, n.attend(t, "block0.attn", n.norm(t, "block0.norm1", x, C), T, C, H, func(q int) int { return q + 1 }))
+		x = add(x, n.linear(t, "block0.mlp2", gelu(n.linear(t, "block0.mlp1", n.norm(t, "block0.norm2", x, C), C, hidden)), hidden, C))
+		x = n.norm(t, "norm", x, C)
+		for i := range T {
+			for v := range V {
+				s := 0.0
+				for c := range C {
+					s += x[i*C+c] * table[v*C+c]
+				}
+				want = append(want, s)
+			}
+		}
+	}
+	same(t, got, want)
+	if _, err := New("gpt", rng.New(3)).GPT(GPTConfig{Vocab: V, Context: T, Dim: C, Depth: 1, Heads: 3, Hidden: hidden}); err == nil {
+		t.Error("8 channels in 3 heads must be refused")
+	}
 }
 
 func TestMLP(t *testing.T) {
