@@ -161,15 +161,16 @@ func (c *child) run(t task, r *reply) error {
 		return fault.New(fault.Internal, "bench", "nothing is open")
 	}
 	runtime.GC()
-	r.Wall, r.CPU = make([]int64, 0, 1<<16), make([]int64, 0, 1<<16)
+	r.Wall = make([]int64, 0, 1<<16)
+	cpu := processTime()
 	for begin := time.Now(); len(r.Wall) < t.Least || time.Since(begin) < time.Duration(t.Nanos) && len(r.Wall) < cap(r.Wall); {
-		cpu, wall := processTime(), time.Now()
+		wall := time.Now()
 		if err := c.once(); err != nil {
 			return err
 		}
 		r.Wall = append(r.Wall, int64(time.Since(wall)))
-		r.CPU = append(r.CPU, processTime()-cpu)
 	}
+	r.CPU = (processTime() - cpu) / int64(len(r.Wall))
 	return nil
 }
 

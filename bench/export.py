@@ -5,7 +5,7 @@ random weights from a fixed seed. Nothing is downloaded.
     bench/.cache/venv/bin/python bench/export.py [--out bench/.cache/models] [--only REGEXP] [--force]
 
 Every model is exported by both of PyTorch's exporters: NAME.ts.onnx (TorchScript, opset 17) and
-NAME.dynamo.onnx (torch.export, opset 20). models.json beside the files says with which shapes each is run.
+NAME.dynamo.onnx (torch.export, opset 20); NAME.int8.onnx is quantised from the first. models.json beside the files says with which shapes each is run.
 Shapes: B batch, T tokens, H heads, D channels per head.
 """
 
@@ -315,6 +315,13 @@ def dynamo(path, m, ins, outs, axes):
 
 EXPORTERS = {"ts": torchscript, "dynamo": dynamo}
 
+QUANTISED = ("bert-base", "minilm-l6")  # NAME.int8.onnx: dynamic int8 of NAME.ts.onnx, by ONNX Runtime
+
+
+def quantise(path, source):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    quantize_dynamic(source, path, per_channel=False, weight_type=QuantType.QInt8)
+
 
 def describe(path, name, exporter, ins):
     return {"file": path.name, "model": name, "exporter": exporter,
@@ -355,6 +362,15 @@ def main():
             known[path.name] = describe(path, name, exporter, ins)
             index.write_text(json.dumps([known[k] for k in sorted(known)], indent=1))
             print(f"ok    {path.name}  {path.stat().st_size / 1e6:.1f} MB  {time.time() - start:.1f} s", flush=True)
+    for name in QUANTISED:
+        path, source = a.out / f"{name}.int8.onnx", a.out / f"{name}.ts.onnx"
+        if re.search(a.only, path.name) and source.exists() and (a.force or not path.exists()):
+            part = path.with_suffix(".part")
+            quantise(part, source)
+            part.rename(path)
+            known[path.name] = dict(known[source.name], file=path.name, exporter="int8", rtol=0.05)
+            index.write_text(json.dumps([known[k] for k in sorted(known)], indent=1))
+            print(f"ok    {path.name}  {path.stat().st_size / 1e6:.1f} MB", flush=True)
     return 1 if failed else 0
 
 

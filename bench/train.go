@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -71,18 +72,27 @@ func stepOf(model string, c trainConfig) (*trainStep, error) {
 	return &trainStep{n, states}, n.G.Verify()
 }
 
-// trainData writes parameters and one batch for the peers.
-func trainData(model string, c trainConfig, dir string) (inputs map[string]string, err error) {
+// trainData writes one batch and the initial parameters for the peers.
+func trainData(model string, c trainConfig, dir string) (inputs map[string]string, weights string, err error) {
 	n, _, err := forward(model, c)
 	if err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	weights = filepath.Join(dir, "weights")
+	if err := os.Mkdir(weights, 0o755); err != nil {
+		return nil, "", err
 	}
 	for _, p := range n.Params {
-		if err := saveNPY(filepath.Join(dir, p.Name+".npy"), p.Const); err != nil {
-			return nil, err
+		if err := saveNPY(filepath.Join(weights, p.Name+".npy"), p.Const); err != nil {
+			return nil, "", err
 		}
 	}
-	return inputs, nil
+	x, labels := batch(model, c)
+	inputs = map[string]string{"x": filepath.Join(dir, "x.npy"), "labels": filepath.Join(dir, "labels.npy")}
+	if err := saveNPY(inputs["x"], x); err != nil {
+		return nil, "", err
+	}
+	return inputs, weights, saveNPY(inputs["labels"], labels)
 }
 
 // batch draws the rows that every step sees.
