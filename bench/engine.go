@@ -43,7 +43,7 @@ type reply struct {
 	Allocs   float64  `json:"allocs"` // Muster: allocations of one run
 	Slow     []string `json:"slow"`   // Muster: operators without a kernel
 	Wall     []int64  `json:"wall"`
-	CPU      int64    `json:"cpu"` // mean of one run, all threads: the clock of a process lags for threads that run elsewhere
+	CPU      int64    `json:"cpu"`      // mean of one run, all threads: the clock of a process lags for threads that run elsewhere
 	Resident int64    `json:"resident"` // largest resident size of the process so far
 }
 
