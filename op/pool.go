@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -100,8 +101,9 @@ var opMaxPool = Op{
 		c.Set(1, tensor.Int64, c.Out[0].Shape)
 		return nil
 	},
-	Ref:  maxPool,
-	Grad: maxPoolGrad,
+	Ref:     maxPool,
+	Grad:    maxPoolGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return poolKernel(p, kernel.MaxPool) },
 }
 
 func maxPool(c *Call) error {
@@ -228,7 +230,8 @@ var opAveragePool = Op{
 		setFloats(c.Out[0], y)
 		return err
 	},
-	Grad: averagePoolGrad,
+	Grad:    averagePoolGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return poolKernel(p, kernel.MeanPool) },
 }
 
 // averagePoolGrad spreads dY / count over the windows.

@@ -87,6 +87,12 @@ func convolutions(add func(...sample)) {
 	last(at(ff(1, 4, 3, 5), ff(5, 6, 1, 1)), graph.Ints("strides", 1, 1), graph.Int("transposed", 1), act("Relu"))
 	last(at(ff(1, 4, 3, 5), ff(5, 1, 3, 3)), more(two, graph.Int("transposed", 1), g(5))...)
 	last(at(ff(2, 9, 3), ff(4, 3, 3)), graph.Ints("strides", 2), graph.Ints("dilations", 2), graph.Ints("pads", 2, 1), act("LeakyRelu"), graph.Float("alpha", 0.1))
+	for _, w := range windows {
+		add(sample{domain: graph.Domain, op: "MaxPoolNHWC", in: at(fd(2, 7, 6, 19)), attrs: more(w, kernel), noSym: true},
+			sample{domain: graph.Domain, op: "AveragePoolNHWC", in: at(ff(2, 7, 6, 5)), attrs: more(w, kernel), noSym: true},
+			sample{domain: graph.Domain, op: "AveragePoolNHWC", in: at(ff(1, 8, 7, 16)), attrs: more(w, kernel, graph.Int("count_include_pad", 1), graph.Int("ceil_mode", 1)), noSym: true})
+	}
+	add(sample{domain: graph.Domain, op: "MaxPoolNHWC", in: at(fd(2, 7, 3)), attrs: attrs(graph.Ints("kernel_shape", 2), graph.Int("rank", 3)), out: 2, noSym: true})
 	gw := func(x, dy []int, a ...graph.Attr) {
 		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
 	}

@@ -32,6 +32,9 @@ var list = []Pass{
 	{Name: "activation", After: []string{"shared"}, Run: activation},
 	{Name: "add-norm", After: []string{"norm"}, Run: addNorm},
 	{Name: "linear", After: []string{"qdq", "activation", "add-norm"}, Run: linear},
+	{Name: "conv-bn", After: []string{"shared"}, Run: convBN},
+	{Name: "layout", After: []string{"conv-bn", "activation"}, Run: layout},
+	{Name: "conv-fuse", After: []string{"layout"}, Run: convFuse},
 	{Name: "transpose-matmul", After: []string{"linear"}, Run: transposeMatMul},
 }
 
