@@ -72,8 +72,14 @@ func gradForm(n *graph.Node, in []*tensor.Tensor) (a attend, dq, dk, dv kernel.H
 		a.fullMask(m)
 	}
 	dq, dk, dv = a.q, a.k, a.v
-	if f.packed {
-		dq, dk, dv = heads3(a.T, a.H*a.D, a.D, 0), heads3(a.S, a.KV*a.D, a.D, 0), heads3(a.S, a.KV*a.Dv, a.Dv, 0)
+	if f.three(0) {
+		dq = heads3(a.T, a.H*a.D, a.D, 0)
+	}
+	if f.three(1) {
+		dk = heads3(a.S, a.KV*a.D, a.D, 0)
+	}
+	if f.three(2) {
+		dv = heads3(a.S, a.KV*a.Dv, a.Dv, 0)
 	}
 	return a, dq, dk, dv
 }

@@ -10,8 +10,8 @@ import (
 
 // muster.Attention(Q, K, V, mask) -> Y, LSE is softmax(scale Q K' + mask) V for every head, LSE the logarithm of
 // the sum of exponentials [B, heads, T] that the gradient reads. layout has a letter for each of Q, K, V
-// and Y: "3" is [B, T, heads*size], "4" is [B, heads, T, size]. With packed 1, layout is "3333" and Q, K and V are
-// channels q_offset, k_offset and v_offset on of their inputs, which may be one tensor. causal 1 lets query t see
+// and Y: "3" is [B, T, heads*size], "4" is [B, heads, T, size]. With packed 1, those of Q, K and V with letter "3" are
+// heads*size channels from q_offset, k_offset and v_offset on of their inputs, which may be one tensor. causal 1 lets query t see
 // keys up to t, causal 2 up to t + S - T. The mask, of floats, is broadcast to [B, heads, T, S]. A query
 // that sees no key (all at -inf) gives 0.
 var opMusterAttention = Op{
@@ -71,7 +71,7 @@ func (f fused) check(c *InferCall) error {
 	if len(f.layout) != 4 || strings.Trim(f.layout, "34") != "" || f.H < 1 || f.KV < 1 || f.H%f.KV != 0 || f.causal < 0 || f.causal > 2 || f.H > maxElems {
 		return c.Errorf("layout %q, %d heads of queries and %d of keys, causal %d", f.layout, f.H, f.KV, f.causal)
 	}
-	if f.packed && (f.layout != "3333" || f.size < 1 || f.vsize < 1 || min(f.at[0], f.at[1], f.at[2]) < 0 || max(f.size, f.vsize, f.at[0], f.at[1], f.at[2]) > maxElems) {
+	if f.packed && (f.size < 1 || f.vsize < 1 || min(f.at[0], f.at[1], f.at[2]) < 0 || max(f.size, f.vsize, f.at[0], f.at[1], f.at[2]) > maxElems) {
 		return c.Errorf("packed with layout %q, sizes %d and %d, offsets %d", f.layout, f.size, f.vsize, f.at)
 	}
 	return nil
@@ -95,7 +95,7 @@ func (f fused) dims(c *InferCall, i, which int) ([]graph.Dim, error) {
 	if len(s) == 4 {
 		return s, c.agree("heads", s[1], graph.D(int(n)))
 	}
-	if f.packed {
+	if f.packed { // rank 3
 		if s[2].Known() && int64(s[2].Size) < f.at[which]+n*size {
 			return nil, c.Errorf("input %d is %v, which does not hold channels %d to %d", i, s, f.at[which], f.at[which]+n*size)
 		}
@@ -233,7 +233,7 @@ func (f fused) open(b *graph.Builder, x *graph.Value, i int) *graph.Value {
 	if i == 2 {
 		size = f.vsize
 	}
-	if f.packed {
+	if f.packed && f.three(i) {
 		x = b.Op("Slice", x, b.Ints(f.at[i]), b.Ints(f.at[i]+n*size), b.Ints(2))
 	}
 	if f.three(i) {

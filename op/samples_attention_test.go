@@ -57,6 +57,13 @@ func attention(add func(...sample)) {
 		grad(f(3, 3, "3333", cc), []int{2, 5, 18}, fu(1, 2, 2, 3, 5), ff(2, 5, 24), ff(2, 6, 24), ff(2, 6, 18))
 		grad(f(4, 2, "4433", cc), []int{2, 70, 64}, fu(4, 5, 2, 4, 70), ff(2, 4, 70, 8), ff(2, 2, 70, 8), ff(2, 70, 32), ff(1, 70))
 	}
+	packed := func(layout string, v int64) []graph.Attr {
+		return f(4, 2, layout, graph.Int("packed", 1), graph.Int("size", 8), graph.Int("v_size", 4), graph.Int("q_offset", 2), graph.Int("k_offset", 34), graph.Int("v_offset", v))
+	}
+	joint := ff(2, 5, 60)
+	add(sample{domain: graph.Domain, op: "Attention", in: at(konst(joint), konst(joint), konst(joint)), out: 2, attrs: packed("3333", 50), tol: 1e-5, noSym: true},
+		sample{domain: graph.Domain, op: "Attention", in: at(konst(ff(2, 4, 5, 8)), konst(joint), konst(ff(2, 2, 5, 4))), attrs: packed("4344", 0), tol: 1e-5, noSym: true},
+		sample{domain: graph.Domain, op: "AttentionGrad", in: at(ff(2, 4, 5, 4), konst(joint), konst(joint), konst(joint), ff(2, 4, 5, 4), fu(1, 2, 2, 4, 5)), out: 3, attrs: packed("3334", 50), tol: 1e-5, noSym: true})
 	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 1, 8), ff(1, 1, 8), ff(1, 1, 8))
 	m(2, f(2, 1, "3333"), ff(1, 150, 64), ff(1, 600, 32), ff(1, 600, 32))
 	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))

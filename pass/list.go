@@ -35,6 +35,10 @@ var list = []Pass{
 	{Name: "conv-bn", After: []string{"shared"}, Run: convBN},
 	{Name: "layout", After: []string{"conv-bn", "activation"}, Run: layout},
 	{Name: "conv-fuse", After: []string{"layout"}, Run: convFuse},
+	{Name: "identity", After: []string{"inline"}, Run: identity},
+	{Name: "qdq", After: []string{"identity"}, Run: qdq},
+	{Name: "attention", After: []string{"identity"}, Run: attention},
+	{Name: "linear", After: []string{"qdq"}, Run: linear},
 	{Name: "transpose-matmul", After: []string{"linear"}, Run: transposeMatMul},
 }
 

@@ -90,6 +90,9 @@ const lowest = -math.MaxFloat32
 // kt is the number of floats of the keys of one head, transposed in panels.
 func (a *Attention) kt() int { return panels(a.S) * panel * a.D }
 
+// ld is the distance of rows of scores, such that rows do not fall on each other in the cache.
+func (a *Attention) ld() int { return min(panels(a.S)*panel, keyBlock) + 16 }
+
 // few reports whether the keys are read where they are.
 func (a *Attention) few() bool { return a.T <= fewQueries }
 
@@ -178,8 +181,9 @@ func (x *attending) run(t int) {
 // block computes n queries from t0 on.
 func (x *attending) block(buf *buffer, b, h, t0, n int) {
 	a := x.a
-	mem := buf.carve(queryBlock * (keyBlock + a.D + 2))
-	s, mem := mem[:queryBlock*keyBlock], mem[queryBlock*keyBlock:]
+	ld := a.ld()
+	mem := buf.carve(queryBlock * (ld + a.D + 2))
+	s, mem := mem[:queryBlock*ld], mem[queryBlock*ld:]
 	top, sum, q := mem[:n], mem[queryBlock:][:n], mem[2*queryBlock:][:n*a.D]
 	for i := 0; i < n; i++ {
 		MapScalar(Mul, q[i*a.D:(i+1)*a.D], a.Q[a.AtQ.At(b, h, t0+i):][:a.D], a.Scale)
@@ -191,7 +195,7 @@ func (x *attending) block(buf *buffer, b, h, t0, n int) {
 		w := min(keyBlock, hi-k0)
 		x.scores(s, q, b, h, k0, w, n)
 		for i := 0; i < n; i++ {
-			x.weigh(s[i*keyBlock:][:keyBlock], b, h, t0+i, k0, w, &top[i], &sum[i], first)
+			x.weigh(s[i*ld:][:ld], b, h, t0+i, k0, w, &top[i], &sum[i], first)
 		}
 		x.values(s, b, h, t0, k0, w, n, first)
 		first = false
@@ -204,6 +208,9 @@ func (x *attending) block(buf *buffer, b, h, t0, n int) {
 // span is the range of keys that any of n queries from t0 on sees.
 func (a *Attention) span(b, t0, n int) (lo, hi int) {
 	lo, hi = a.Keys(b, t0)
+	if !a.Causal && a.Left < 0 && a.Right < 0 {
+		return lo, hi
+	}
 	for i := 1; i < n; i++ {
 		l, h := a.Keys(b, t0+i)
 		if h > l {
@@ -219,7 +226,7 @@ func (x *attending) scores(s, q []float32, b, h, k0, w, n int) {
 	kt := x.packed[(b*a.KV+h*a.KV/a.H)*a.kt():]
 	for j := 0; j < w; j += panel {
 		k := operand{data: kt[(k0+j)*a.D:], row: panel, width: panel, padded: true}
-		gemmRows(x.tier, n, a.D, q, a.D, 1, k, s[j:], keyBlock, fromZero, nil)
+		gemmRows(x.tier, n, a.D, q, a.D, 1, k, s[j:], a.ld(), fromZero, nil)
 	}
 }
 
@@ -306,19 +313,19 @@ func (x *attending) values(s []float32, b, h, t0, k0, w, n int, first bool) {
 		}
 		for j := 0; j < a.Dv; j += panel {
 			o := operand{data: v[k*a.AtV.T+j:], row: a.AtV.T, width: min(panel, a.Dv-j)}
-			gemmRows(x.tier, n, min(kBlock, w-k), s[k:], keyBlock, 1, o, y[j:], a.AtY.T, mode, nil)
+			gemmRows(x.tier, n, min(kBlock, w-k), s[k:], a.ld(), 1, o, y[j:], a.AtY.T, mode, nil)
 		}
 	}
 }
 
-// finish divides the values of one query by the sum of their weights.
+// finish divides the values of one query by the sum of their weights: times 1/sum.
 func (a *Attention) finish(b, h, t int, top, sum float32) {
 	y := a.Y[a.AtY.At(b, h, t):][:a.Dv]
 	lse := float32(lowest)
 	if top == float32(math.Inf(-1)) {
 		clear(y)
 	} else {
-		MapScalar(Div, y, y, sum)
+		MapScalar(Mul, y, y, 1/sum)
 		if a.LSE != nil {
 			lse = top + float32(detmath.Log(float64(sum)))
 		}
