@@ -25,6 +25,7 @@ func samples() []sample {
 	mathOps(add)
 	attention(add)
 	indexing(add)
+	recurrents(add)
 	moreReductions(add)
 	convolutions(add)
 	models(add)
