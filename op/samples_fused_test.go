@@ -1,6 +1,9 @@
 package op_test
 
-import "muster/graph"
+import (
+	"muster/graph"
+	"muster/tensor"
+)
 
 // fusions are the private operators that passes put in place of chains of nodes.
 func fusions(add func(...sample)) {
@@ -23,5 +26,18 @@ func fusions(add func(...sample)) {
 		for _, sh := range [][]int{{}, {7}, {0, 3}, {40000}} {
 			add(sample{domain: m, op: "Activation", in: at(fp(sh...)), attrs: attrs(graph.Str("activation", name), graph.Float("alpha", 0.2), graph.Float("beta", 0.9)), tol: 4e-6})
 		}
+	}
+}
+
+// movements are permutations of sizes at which blocks and edges of transposes differ.
+func movements(add func(...sample)) {
+	for _, c := range []struct {
+		shape []int
+		perm  []int64
+	}{{[]int{40, 50}, []int64{1, 0}}, {[]int{3, 33, 70}, []int64{0, 2, 1}}, {[]int{20, 5, 18}, []int64{2, 1, 0}}, {[]int{2, 3, 17, 16}, []int64{0, 2, 3, 1}}, {[]int{2, 17, 16, 3}, []int64{0, 3, 1, 2}},
+		{[]int{2, 19, 4, 17}, []int64{0, 2, 1, 3}}, {[]int{2, 19, 4, 17}, []int64{0, 2, 3, 1}}, {[]int{150, 300}, []int64{1, 0}}, {[]int{2, 300, 2}, []int64{0, 2, 1}}, {[]int{5, 300}, []int64{1, 0}}, {[]int{3, 4, 5, 6, 7}, []int64{4, 2, 0, 3, 1}}} {
+		x, a := ff(c.shape...), attrs(graph.Ints("perm", c.perm...))
+		add(sample{op: "Transpose", in: at(x), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Float16)), attrs: a, tol: 1e-3},
+			sample{op: "Transpose", in: at(as(x, tensor.Uint8)), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Int64)), attrs: a})
 	}
 }

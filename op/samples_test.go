@@ -22,6 +22,7 @@ func samples() []sample {
 	quantized(add)
 	private(add)
 	fusions(add)
+	movements(add)
 	mathOps(add)
 	attention(add)
 	indexing(add)

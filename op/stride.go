@@ -1,10 +1,6 @@
 package op
 
-import (
-	"unsafe"
-
-	"muster/tensor"
-)
+import "muster/tensor"
 
 // maxAxes bounds the axes of a strided copy after merging; more are left to the reference.
 const maxAxes = 8
@@ -135,76 +131,22 @@ func gatherRow[T uint8 | uint16 | uint32 | uint64](dst, src []byte, at, step int
 	}
 }
 
-// words views bytes as elements of T; tensors are aligned to their element size.
-func words[T uint8 | uint16 | uint32 | uint64](b []byte) []T {
-	if len(b) == 0 {
-		return nil
-	}
-	var z T
-	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/int(unsafe.Sizeof(z)))
-}
-
 // stridedKernel copies input i to output 0.
 func stridedKernel(p *Prep, i int, strides []int, base int) (Kernel, bool) {
 	s, ok := newStrided(p.Out[0].DType, p.Out[0].Shape, strides, base)
 	if !ok {
 		return Kernel{}, false
 	}
+	if w, ok := newSwap(s); ok && i == 0 && s.outer > 0 {
+		return swapKernel(w), true
+	}
 	return Kernel{Run: split(s.tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		s.copy(out[0].Data, in[i].Data, task)
 	})}, true
 }
 
-// tile is the side of the squares that a matrix is transposed by: one row of each side fits a cache line.
-const tile = 16
-
-// transposeKernel: what ends in a swap of two blocks of axes is a batch of matrix transposes, the rest strided rows.
 func transposeKernel(p *Prep) (Kernel, bool) {
-	strides := permuted(p.In[0].Shape, permutation(p.Node, len(p.In[0].Shape)))
-	s, ok := newStrided(p.Out[0].DType, p.Out[0].Shape, strides, 0)
-	if !ok {
-		return Kernel{}, false
-	}
-	// Output [..., R, C] with source strides [..., 1, step]: columns of the source are rows of the output.
-	if s.size == 4 && s.axes > 0 && s.step > 1 && s.stride[s.axes-1] == 1 {
-		return swapKernel(s), true
-	}
-	return Kernel{Run: split(s.tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
-		s.copy(out[0].Data, in[0].Data, task)
-	})}, true
-}
-
-// swapKernel transposes matrices of 4-byte elements in square tiles, one band of tile output rows per task.
-func swapKernel(s strided) Kernel {
-	R, C := s.shape[s.axes-1], s.inner
-	batch := s
-	batch.axes--
-	bands := (R + tile - 1) / tile
-	n := s.outer / max(R, 1) * bands
-	if C == 0 {
-		n = 0
-	}
-	per := max(1, chunk/max(1, tile*C))
-	return Kernel{Run: split((n+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		dst, src := words[uint32](out[0].Data), words[uint32](in[0].Data)
-		for b := task * per; b < min(n, (task+1)*per); b++ {
-			m, lo := b/bands, b%bands*tile
-			swapBand(dst[m*R*C:(m+1)*R*C], src[batch.from(m):], lo, min(R, lo+tile), C, s.step)
-		}
-	})}
-}
-
-// swapBand writes dst[r][c] = src[c*step + r] for rows lo to hi.
-func swapBand(dst, src []uint32, lo, hi, C, step int) {
-	for c0 := 0; c0 < C; c0 += tile {
-		c1 := min(C, c0+tile)
-		for c := c0; c < c1; c++ {
-			row := src[c*step+lo:][:hi-lo]
-			for i, x := range row {
-				dst[(lo+i)*C+c] = x
-			}
-		}
-	}
+	return stridedKernel(p, 0, permuted(p.In[0].Shape, permutation(p.Node, len(p.In[0].Shape))), 0)
 }
 
 func expandKernel(p *Prep) (Kernel, bool) {

@@ -234,6 +234,28 @@ func Softsign(dst, x []float32) {
 	}
 }
 
+// Sign is -1, 0 or 1; NaN stays.
+func Sign(dst, x []float32) {
+	if fast() && len(x) > 0 {
+		vsign(len(x), &dst[:len(x)][0], &x[0])
+		return
+	}
+	for i, v := range x {
+		dst[i] = signRef(v)
+	}
+}
+
+// Threshold is dst = x where it is above a, 0 elsewhere.
+func Threshold(dst, x []float32, a float32) {
+	if fast() && len(x) > 0 {
+		vthreshold(len(x), &dst[:len(x)][0], &x[0], a)
+		return
+	}
+	for i, v := range x {
+		dst[i] = thresholdRef(v, a)
+	}
+}
+
 // HardSigmoid is dst = max(0, min(1, a x + b)).
 func HardSigmoid(dst, x []float32, a, b float32) {
 	if fast() && len(x) > 0 {
@@ -352,6 +374,17 @@ func Cos(dst, x []float32) {
 	}
 	for i, v := range x {
 		dst[i] = cosRef(v)
+	}
+}
+
+// Tan is dst = tan x.
+func Tan(dst, x []float32) {
+	if fast() && len(x) > 0 && !far(x) {
+		vtan(len(x), &dst[:len(x)][0], &x[0])
+		return
+	}
+	for i, v := range x {
+		dst[i] = tanRef(v)
 	}
 }
 

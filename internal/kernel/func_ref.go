@@ -215,6 +215,7 @@ func sineRef(x float32, cos bool) float32 {
 
 func sinRef(x float32) float32 { return sineRef(x, false) }
 func cosRef(x float32) float32 { return sineRef(x, true) }
+func tanRef(x float32) float32 { return sinRef(x) / cosRef(x) }
 
 func sqrtRef(x float32) float32  { return float32(math.Sqrt(float64(x))) }
 func negRef(x float32) float32   { return math.Float32frombits(math.Float32bits(x) ^ 1<<31) }
@@ -222,7 +223,27 @@ func floorRef(x float32) float32 { return float32(math.Floor(float64(x))) }
 func ceilRef(x float32) float32  { return float32(math.Ceil(float64(x))) }
 func reluRef(x float32) float32  { return larger(0, x) }
 
-func softsignRef(x float32) float32 { return x / (abs32(x) + 1) }
+func softsignRef(x float32) float32 {
+	x = larger(-math.MaxFloat32, smaller(math.MaxFloat32, x))
+	return x / (abs32(x) + 1)
+}
+
+func signRef(x float32) float32 {
+	switch {
+	case x > 0:
+		return 1
+	case x < 0:
+		return -1
+	}
+	return x
+}
+
+func thresholdRef(x, a float32) float32 {
+	if x > a {
+		return x
+	}
+	return 0
+}
 
 // hard is max(0, min(1, a)).
 func hard(a float32) float32 { return larger(0, smaller(1, a)) }

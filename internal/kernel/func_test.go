@@ -36,6 +36,14 @@ var unaryFuncs = []struct {
 	{"SinFar", Sin, math.Sin, -9000, 9000, 0, 1.3e-7, false},
 	{"Cos", Cos, math.Cos, -40, 40, 0, 1.3e-7, false},
 	{"CosFar", Cos, math.Cos, -9000, 9000, 0, 1.3e-7, false},
+	{"Tan", Tan, math.Tan, -1.5, 1.5, 4e-7, 0, false},
+	{"Sign", Sign, func(x float64) float64 { return math.Copysign(1, x) }, -9, 9, 0, 0, false},
+	{"Threshold", func(d, x []float32) { Threshold(d, x, 1) }, func(x float64) float64 {
+		if x > 1 {
+			return x
+		}
+		return 0
+	}, -9, 9, 0, 0, false},
 	{"Sqrt", Sqrt, math.Sqrt, 0, 1e9, 6e-8, 0, false},
 	{"Abs", Abs, math.Abs, -9, 9, 0, 0, false},
 	{"Neg", Neg, func(x float64) float64 { return -x }, -9, 9, 0, 0, false},
@@ -142,10 +150,35 @@ func TestSpecialValues(t *testing.T) {
 		{"softplus", softplusRef, inf, inf}, {"softplus", softplusRef, -inf, 0}, {"softplus", softplusRef, nan, nan},
 		{"mish", mishRef, inf, inf}, {"mish", mishRef, nan, nan}, {"mish", mishRef, 1e30, 1e30},
 		{"sin", sinRef, inf, nan}, {"sin", sinRef, 1e10, float32(math.Sin(1e10))}, {"cos", cosRef, 0, 1}, {"cos", cosRef, nan, nan},
-		{"relu", reluRef, nan, nan}, {"hardswish", hardSwishRef, nan, nan}, {"round", nearest, 2.5, 2},
+		{"relu", reluRef, nan, nan}, {"softsign", softsignRef, inf, 1}, {"softsign", softsignRef, -inf, -1}, {"softsign", softsignRef, nan, nan}, {"sign", signRef, nan, nan}, {"hardswish", hardSwishRef, nan, nan}, {"round", nearest, 2.5, 2},
 	} {
 		if got := c.f(c.x); got != c.want && (got == got || c.want == c.want) {
 			t.Errorf("%s(%g) = %g, want %g", c.name, c.x, got, c.want)
 		}
+	}
+}
+
+// TestHalves goes over all halves and the neighbourhoods of what lies between them.
+func TestHalves(t *testing.T) {
+	for h := 0; h < 1<<16; h++ {
+		x := widenRef(uint16(h))
+		if back := narrowRef(x); back != uint16(h) && x == x {
+			t.Fatalf("%04x becomes %g and then %04x", h, x, back)
+		}
+		if h&0x7fff >= 0x7bff {
+			continue
+		}
+		next := widenRef(uint16(h + 1))
+		mid := x + (next-x)/2
+		want := uint16(h + h&1) // ties to even
+		if got := narrowRef(mid); got != want {
+			t.Fatalf("%g lies between %04x and %04x and becomes %04x", mid, h, h+1, got)
+		}
+		if got := narrowRef(math.Nextafter32(mid, x)); got != uint16(h) {
+			t.Fatalf("just before %g: %04x", mid, got)
+		}
+	}
+	if narrowRef(65520) != 0x7c00 || narrowRef(65519.99) != 0x7bff || narrowRef(float32(math.Inf(-1))) != 0xfc00 {
+		t.Error("the end of the range")
 	}
 }

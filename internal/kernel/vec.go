@@ -29,6 +29,7 @@ const (
 	Div
 	Max     // NaN if an operand is
 	Min     // NaN if an operand is
+	Leak    // a, or a b below 0
 	SubFrom // s - a, MapScalar only
 	DivBy   // s / a, MapScalar only
 )
@@ -54,6 +55,8 @@ func Map2(op Binary, dst, a, b []float32) {
 		vmaxi(n, d, x, y)
 	case Min:
 		vmini(n, d, x, y)
+	case Leak:
+		vleak(n, d, x, y)
 	}
 }
 
@@ -78,6 +81,8 @@ func MapScalar(op Binary, dst, a []float32, s float32) {
 		vmaxis(n, d, x, s)
 	case Min:
 		vminis(n, d, x, s)
+	case Leak:
+		vleaks(n, d, x, s)
 	case SubFrom:
 		vrsubs(n, d, x, s)
 	case DivBy:

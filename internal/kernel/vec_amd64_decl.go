@@ -445,6 +445,63 @@ func vsoftsign(n int, dst *float32, x *float32) {
 	vsoftsign256(n, dst, x)
 }
 
+// vtan512 is dst = tan x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vtan512(n int, dst *float32, x *float32)
+
+// vtan256 is dst = tan x for |x| at most sinEnd. n is positive.
+//
+//go:noescape
+func vtan256(n int, dst *float32, x *float32)
+
+// vtan is dst = tan x for |x| at most sinEnd. n is positive.
+func vtan(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtan512(n, dst, x)
+		return
+	}
+	vtan256(n, dst, x)
+}
+
+// vsign512 is -1, 0 or 1. n is positive.
+//
+//go:noescape
+func vsign512(n int, dst *float32, x *float32)
+
+// vsign256 is -1, 0 or 1. n is positive.
+//
+//go:noescape
+func vsign256(n int, dst *float32, x *float32)
+
+// vsign is -1, 0 or 1. n is positive.
+func vsign(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsign512(n, dst, x)
+		return
+	}
+	vsign256(n, dst, x)
+}
+
+// vthreshold512 is x where it is above a, 0 elsewhere. n is positive.
+//
+//go:noescape
+func vthreshold512(n int, dst *float32, x *float32, a float32)
+
+// vthreshold256 is x where it is above a, 0 elsewhere. n is positive.
+//
+//go:noescape
+func vthreshold256(n int, dst *float32, x *float32, a float32)
+
+// vthreshold is x where it is above a, 0 elsewhere. n is positive.
+func vthreshold(n int, dst *float32, x *float32, a float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vthreshold512(n, dst, x, a)
+		return
+	}
+	vthreshold256(n, dst, x, a)
+}
+
 // vhardsigmoid512 is dst = max(0, min(1, a x + b)). n is positive.
 //
 //go:noescape
@@ -844,6 +901,44 @@ func vminis(n int, dst *float32, a *float32, s float32) {
 	vminis256(n, dst, a, s)
 }
 
+// vleak512 is dst = a, or a * b below 0. n is positive.
+//
+//go:noescape
+func vleak512(n int, dst *float32, a *float32, b *float32)
+
+// vleak256 is dst = a, or a * b below 0. n is positive.
+//
+//go:noescape
+func vleak256(n int, dst *float32, a *float32, b *float32)
+
+// vleak is dst = a, or a * b below 0. n is positive.
+func vleak(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vleak512(n, dst, a, b)
+		return
+	}
+	vleak256(n, dst, a, b)
+}
+
+// vleaks512 is dst = a, or a * s below 0. n is positive.
+//
+//go:noescape
+func vleaks512(n int, dst *float32, a *float32, s float32)
+
+// vleaks256 is dst = a, or a * s below 0. n is positive.
+//
+//go:noescape
+func vleaks256(n int, dst *float32, a *float32, s float32)
+
+// vleaks is dst = a, or a * s below 0. n is positive.
+func vleaks(n int, dst *float32, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vleaks512(n, dst, a, s)
+		return
+	}
+	vleaks256(n, dst, a, s)
+}
+
 // vrsubs512 is dst = s - a. n is positive.
 //
 //go:noescape
@@ -1229,6 +1324,253 @@ func vdequant(n int, y *float32, acc *int32, scale *float32, bias *float32) {
 		return
 	}
 	vdequant256(n, y, acc, scale, bias)
+}
+
+// veq512 is q = a == b. n is a positive multiple of 16.
+//
+//go:noescape
+func veq512(n int, q *uint8, a *float32, b *float32)
+
+// veq256 is q = a == b. n is a positive multiple of 16.
+//
+//go:noescape
+func veq256(n int, q *uint8, a *float32, b *float32)
+
+// veq is q = a == b. n is a positive multiple of 16.
+func veq(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		veq512(n, q, a, b)
+		return
+	}
+	veq256(n, q, a, b)
+}
+
+// veqs512 is q = a == s. n is a positive multiple of 16.
+//
+//go:noescape
+func veqs512(n int, q *uint8, a *float32, s float32)
+
+// veqs256 is q = a == s. n is a positive multiple of 16.
+//
+//go:noescape
+func veqs256(n int, q *uint8, a *float32, s float32)
+
+// veqs is q = a == s. n is a positive multiple of 16.
+func veqs(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		veqs512(n, q, a, s)
+		return
+	}
+	veqs256(n, q, a, s)
+}
+
+// vlt512 is q = a < b. n is a positive multiple of 16.
+//
+//go:noescape
+func vlt512(n int, q *uint8, a *float32, b *float32)
+
+// vlt256 is q = a < b. n is a positive multiple of 16.
+//
+//go:noescape
+func vlt256(n int, q *uint8, a *float32, b *float32)
+
+// vlt is q = a < b. n is a positive multiple of 16.
+func vlt(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vlt512(n, q, a, b)
+		return
+	}
+	vlt256(n, q, a, b)
+}
+
+// vlts512 is q = a < s. n is a positive multiple of 16.
+//
+//go:noescape
+func vlts512(n int, q *uint8, a *float32, s float32)
+
+// vlts256 is q = a < s. n is a positive multiple of 16.
+//
+//go:noescape
+func vlts256(n int, q *uint8, a *float32, s float32)
+
+// vlts is q = a < s. n is a positive multiple of 16.
+func vlts(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vlts512(n, q, a, s)
+		return
+	}
+	vlts256(n, q, a, s)
+}
+
+// vle512 is q = a <= b. n is a positive multiple of 16.
+//
+//go:noescape
+func vle512(n int, q *uint8, a *float32, b *float32)
+
+// vle256 is q = a <= b. n is a positive multiple of 16.
+//
+//go:noescape
+func vle256(n int, q *uint8, a *float32, b *float32)
+
+// vle is q = a <= b. n is a positive multiple of 16.
+func vle(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vle512(n, q, a, b)
+		return
+	}
+	vle256(n, q, a, b)
+}
+
+// vles512 is q = a <= s. n is a positive multiple of 16.
+//
+//go:noescape
+func vles512(n int, q *uint8, a *float32, s float32)
+
+// vles256 is q = a <= s. n is a positive multiple of 16.
+//
+//go:noescape
+func vles256(n int, q *uint8, a *float32, s float32)
+
+// vles is q = a <= s. n is a positive multiple of 16.
+func vles(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vles512(n, q, a, s)
+		return
+	}
+	vles256(n, q, a, s)
+}
+
+// vgt512 is q = a > b. n is a positive multiple of 16.
+//
+//go:noescape
+func vgt512(n int, q *uint8, a *float32, b *float32)
+
+// vgt256 is q = a > b. n is a positive multiple of 16.
+//
+//go:noescape
+func vgt256(n int, q *uint8, a *float32, b *float32)
+
+// vgt is q = a > b. n is a positive multiple of 16.
+func vgt(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vgt512(n, q, a, b)
+		return
+	}
+	vgt256(n, q, a, b)
+}
+
+// vgts512 is q = a > s. n is a positive multiple of 16.
+//
+//go:noescape
+func vgts512(n int, q *uint8, a *float32, s float32)
+
+// vgts256 is q = a > s. n is a positive multiple of 16.
+//
+//go:noescape
+func vgts256(n int, q *uint8, a *float32, s float32)
+
+// vgts is q = a > s. n is a positive multiple of 16.
+func vgts(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vgts512(n, q, a, s)
+		return
+	}
+	vgts256(n, q, a, s)
+}
+
+// vge512 is q = a >= b. n is a positive multiple of 16.
+//
+//go:noescape
+func vge512(n int, q *uint8, a *float32, b *float32)
+
+// vge256 is q = a >= b. n is a positive multiple of 16.
+//
+//go:noescape
+func vge256(n int, q *uint8, a *float32, b *float32)
+
+// vge is q = a >= b. n is a positive multiple of 16.
+func vge(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vge512(n, q, a, b)
+		return
+	}
+	vge256(n, q, a, b)
+}
+
+// vges512 is q = a >= s. n is a positive multiple of 16.
+//
+//go:noescape
+func vges512(n int, q *uint8, a *float32, s float32)
+
+// vges256 is q = a >= s. n is a positive multiple of 16.
+//
+//go:noescape
+func vges256(n int, q *uint8, a *float32, s float32)
+
+// vges is q = a >= s. n is a positive multiple of 16.
+func vges(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vges512(n, q, a, s)
+		return
+	}
+	vges256(n, q, a, s)
+}
+
+// vselect512 is dst = q ? a : b. n is a positive multiple of 16.
+//
+//go:noescape
+func vselect512(n int, dst *float32, q *uint8, a *float32, b *float32)
+
+// vselect256 is dst = q ? a : b. n is a positive multiple of 16.
+//
+//go:noescape
+func vselect256(n int, dst *float32, q *uint8, a *float32, b *float32)
+
+// vselect is dst = q ? a : b. n is a positive multiple of 16.
+func vselect(n int, dst *float32, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vselect512(n, dst, q, a, b)
+		return
+	}
+	vselect256(n, dst, q, a, b)
+}
+
+// vwiden512 converts half precision to single. n is a positive multiple of 16.
+//
+//go:noescape
+func vwiden512(n int, dst *float32, half *uint16)
+
+// vwiden256 converts half precision to single. n is a positive multiple of 16.
+//
+//go:noescape
+func vwiden256(n int, dst *float32, half *uint16)
+
+// vwiden converts half precision to single. n is a positive multiple of 16.
+func vwiden(n int, dst *float32, half *uint16) {
+	if cpu.Active() == cpu.AVX512 {
+		vwiden512(n, dst, half)
+		return
+	}
+	vwiden256(n, dst, half)
+}
+
+// vnarrow512 converts single precision to half, to nearest even. n is a positive multiple of 16.
+//
+//go:noescape
+func vnarrow512(n int, half *uint16, x *float32)
+
+// vnarrow256 converts single precision to half, to nearest even. n is a positive multiple of 16.
+//
+//go:noescape
+func vnarrow256(n int, half *uint16, x *float32)
+
+// vnarrow converts single precision to half, to nearest even. n is a positive multiple of 16.
+func vnarrow(n int, half *uint16, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vnarrow512(n, half, x)
+		return
+	}
+	vnarrow256(n, half, x)
 }
 
 // vadamw512 is one step of AdamW; k holds its eight scalars, 16 times each. See AdamW. n is a positive multiple of 16.

@@ -52,6 +52,12 @@ func vhardswish(n int, dst *float32, x *float32) { panic("kernel: no assembly") 
 
 func vsoftsign(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
+func vtan(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vsign(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vthreshold(n int, dst *float32, x *float32, a float32) { panic("kernel: no assembly") }
+
 func vhardsigmoid(n int, dst *float32, x *float32, a float32, b float32) {
 	panic("kernel: no assembly")
 }
@@ -95,6 +101,10 @@ func vmaxis(n int, dst *float32, a *float32, s float32) { panic("kernel: no asse
 func vmini(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
 
 func vminis(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vleak(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vleaks(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
 
 func vrsubs(n int, dst *float32, a *float32, s float32) { panic("kernel: no assembly") }
 
@@ -147,6 +157,32 @@ func vquantu8(n int, q *uint8, x *float32, scale float32, zero float32) { panic(
 func vdequant(n int, y *float32, acc *int32, scale *float32, bias *float32) {
 	panic("kernel: no assembly")
 }
+
+func veq(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func veqs(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vlt(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vlts(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vle(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vles(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vgt(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vgts(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vge(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vges(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
+func vselect(n int, dst *float32, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vwiden(n int, dst *float32, half *uint16) { panic("kernel: no assembly") }
+
+func vnarrow(n int, half *uint16, x *float32) { panic("kernel: no assembly") }
 
 func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32) {
 	panic("kernel: no assembly")

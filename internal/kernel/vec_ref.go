@@ -31,6 +31,10 @@ func map2Ref(op Binary, dst, a, b []float32) {
 		for i, v := range a {
 			dst[i] = least(v, b[i])
 		}
+	case Leak:
+		for i, v := range a {
+			dst[i] = leakyRef(v, b[i])
+		}
 	}
 }
 
@@ -75,6 +79,10 @@ func mapScalarRef(op Binary, dst, a []float32, s float32) {
 	case Min:
 		for i, v := range a {
 			dst[i] = least(v, s)
+		}
+	case Leak:
+		for i, v := range a {
+			dst[i] = leakyRef(v, s)
 		}
 	case SubFrom:
 		for i, v := range a {

@@ -52,7 +52,7 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 		return func() (out []float32) {
 			for op := Add; op <= DivBy; op++ {
 				d := make([]float32, n)
-				if op <= Min {
+				if op <= Leak {
 					Map2(op, d, a, b)
 					out = append(out, d...)
 				}
@@ -103,6 +103,38 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 			a, b, c := append([]float32{}, p...), append([]float32{}, m...), append([]float32{}, w...)
 			AdamW(a, b, c, g, AdamWStep{LR: 0.01, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, Step: 3})
 			return append(append(a, b...), c...)
+		}
+	},
+	"Choices": func(r *rand.Rand, n int, odd bool) func() []float32 {
+		a, b := values(r, n, odd), values(r, n, odd)
+		for i := range b {
+			if r.Intn(3) == 0 {
+				b[i] = a[i]
+			}
+		}
+		return func() (out []float32) {
+			q, bytes, half, d := make([]bool, n), make([]uint8, n), make([]uint16, n), make([]float32, n)
+			for op := Equal; op <= GreaterEqual; op++ {
+				Compare(op, q, a, b)
+				for i, v := range q {
+					bytes[i] = 0
+					if v {
+						bytes[i] = 1
+					}
+				}
+				Select(d, bytes, a, b)
+				out = append(out, d...)
+				CompareScalar(op, q, a, b[0])
+				for _, v := range q {
+					out = append(out, map[bool]float32{true: 1}[v])
+				}
+			}
+			Narrow(half, a)
+			Widen(d, half)
+			for i, h := range half {
+				out = append(out, float32(h), d[i])
+			}
+			return out
 		}
 	},
 	"Quantize": func(r *rand.Rand, n int, odd bool) func() []float32 {

@@ -114,6 +114,9 @@ const (
 	less      = 1
 	lessEqual = 2
 	unordered = 3
+
+	greaterEqual = 13
+	greater      = 14
 )
 
 func (p *prog) compare(pred int, a, b val) val {

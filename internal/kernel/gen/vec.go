@@ -234,6 +234,8 @@ func pointerType(p string) string {
 	switch p {
 	case "q":
 		return "*uint8"
+	case "half":
+		return "*uint16"
 	case "acc":
 		return "*int32"
 	}

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 func fill(doc, operand string) string { return strings.Replace(doc, "%s", operand, 1) }
 
@@ -198,7 +201,17 @@ func functions() []kernelFn {
 		un("vhardswish", "is dst = x max(0, min(1, x/6 + 1/2)).", func(p *prog, x val) val {
 			return p.times(p.hard(p.fma(x, p.c(1.0/6), p.c(0.5))), x)
 		}),
-		un("vsoftsign", "is dst = x/(1+|x|).", func(p *prog, x val) val { return p.over(x, p.plus(p.abs(x), p.c(1))) }),
+		un("vsoftsign", "is dst = x/(1+|x|).", func(p *prog, x val) val {
+			x = p.max(p.c(-math.MaxFloat32), p.min(p.c(math.MaxFloat32), x))
+			return p.over(x, p.plus(p.abs(x), p.c(1)))
+		}),
+		un("vtan", "is dst = tan x for |x| at most sinEnd.", func(p *prog, x val) val { return p.over(p.sine(x, false), p.sine(x, true)) }),
+		un("vsign", "is -1, 0 or 1.", func(p *prog, x val) val {
+			return p.pick(p.compare(less, p.c(0), x), p.c(1), p.pick(p.compare(less, x, p.c(0)), p.c(-1), x))
+		}),
+		un("vthreshold", "is x where it is above a, 0 elsewhere.", func(p *prog, x val) val {
+			return p.pick(p.compare(less, p.scalar(0), x), x, p.c(0))
+		}, "a"),
 		un("vhardsigmoid", "is dst = max(0, min(1, a x + b)).", func(p *prog, x val) val {
 			return p.hard(p.fma(x, p.scalar(0), p.scalar(1)))
 		}, "a", "b"),

@@ -1,10 +1,12 @@
 package main
 
+import "fmt"
+
 // vecKernels lists the element-wise and row kernels. Every description is the order
 // of operations that the plain Go twin (vec_ref.go, func_ref.go) has too.
 func vecKernels() []kernelFn {
 	var fns []kernelFn
-	for _, group := range [][]kernelFn{functions(), gradients(), arithmetic(), folds(), norms(), quants()} {
+	for _, group := range [][]kernelFn{functions(), gradients(), arithmetic(), folds(), norms(), quants(), choices()} {
 		fns = append(fns, group...)
 	}
 	return append(fns, adamw())
@@ -23,6 +25,7 @@ func arithmetic() []kernelFn {
 		{"vdiv", "a / %s", func(p *prog, a, b val) val { return p.over(a, b) }},
 		{"vmaxi", "the larger of a and %s", func(p *prog, a, b val) val { return p.pick(p.compare(unordered, a, a), a, p.max(a, b)) }},
 		{"vmini", "the smaller of a and %s", func(p *prog, a, b val) val { return p.pick(p.compare(unordered, a, a), a, p.min(a, b)) }},
+		{"vleak", "a, or a * %s below 0", func(p *prog, a, b val) val { return p.pick(p.compare(less, a, p.c(0)), p.times(a, b), a) }},
 		{"vrsub", "%s - a", func(p *prog, a, b val) val { return p.minus(b, a) }},
 		{"vrdiv", "%s / a", func(p *prog, a, b val) val { return p.over(b, a) }},
 	} {
@@ -104,6 +107,61 @@ func norms() []kernelFn {
 			p.store("db", p.plus(p.load("db"), dy))
 		}},
 	}
+}
+
+// choices compare, choose and convert; n is a multiple of 16.
+func choices() []kernelFn {
+	var fns []kernelFn
+	for _, c := range []struct {
+		name, sign string
+		pred       int
+	}{{"veq", "==", equal}, {"vlt", "<", less}, {"vle", "<=", lessEqual}, {"vgt", ">", greater}, {"vge", ">=", greaterEqual}} {
+		test := func(v vm, p map[string]string, second func(h int) string) {
+			if v.wide {
+				v.i("VCMPPS $%d, %s, Z0, K1", c.pred, second(0))
+				v.i("VMOVDQU8.Z %s, K1, X2", v.bits(0x01010101))
+				v.i("VMOVDQU X2, (%s)", p["q"])
+				return
+			}
+			v.halves(func(h int) { v.i("VCMPPS $%d, %s, %s, %s", c.pred, second(h), v.reg(0, h), v.reg(0, h)) })
+			v.i("VPACKSSDW Y1, Y0, Y0") // per 128 bits: 0-3 8-11 | 4-7 12-15
+			v.i("VPERMQ $0xd8, Y0, Y0")
+			v.i("VEXTRACTI128 $1, Y0, X1")
+			v.i("VPACKSSWB X1, X0, X0")
+			v.i("VPAND %s, X0, X0", v.bits(0x01010101))
+			v.i("VMOVDQU X0, (%s)", p["q"])
+		}
+		fns = append(fns, kernelFn{name: c.name, doc: "is q = a " + c.sign + " b.", ptrs: []string{"q", "a", "b"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
+			v.load(p["a"], 0)
+			test(v, p, func(h int) string { return fmt.Sprintf("%d(%s)", 32*h, p["b"]) })
+		}}, kernelFn{name: c.name + "s", doc: "is q = a " + c.sign + " s.", ptrs: []string{"q", "a"}, f32s: []string{"s"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
+			v.load(p["a"], 0)
+			test(v, p, func(h int) string { return v.reg(7, h) })
+		}})
+	}
+	return append(fns, kernelFn{name: "vselect", doc: "is dst = q ? a : b.", ptrs: []string{"dst", "q", "a", "b"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
+		v.load(p["b"], 1)
+		if v.wide {
+			v.i("VPMOVZXBD (%s), Z0", p["q"])
+			v.i("VPTESTMD Z0, Z0, K1")
+			v.i("VBLENDMPS (%s), Z1, K1, Z1", p["a"])
+			v.store(1, p["dst"])
+			return
+		}
+		v.zero(2)
+		v.halves(func(h int) {
+			v.i("VPMOVZXBD %d(%s), %s", 8*h, p["q"], v.reg(0, h))
+			v.i("VPCMPGTD %s, %s, %s", v.reg(2, h), v.reg(0, h), v.reg(0, h))
+			v.i("VBLENDVPS %s, %d(%s), %s, %s", v.reg(0, h), 32*h, p["a"], v.reg(1, h), v.reg(1, h))
+		})
+		v.store(1, p["dst"])
+	}}, kernelFn{name: "vwiden", doc: "converts half precision to single.", ptrs: []string{"dst", "half"}, step: map[string]int{"half": 32}, each: func(v vm, p map[string]string) {
+		v.halves(func(h int) { v.i("VCVTPH2PS %d(%s), %s", 16*h, p["half"], v.reg(0, h)) })
+		v.store(0, p["dst"])
+	}}, kernelFn{name: "vnarrow", doc: "converts single precision to half, to nearest even.", ptrs: []string{"half", "x"}, step: map[string]int{"half": 32}, each: func(v vm, p map[string]string) {
+		v.load(p["x"], 0)
+		v.halves(func(h int) { v.i("VCVTPS2PH $0, %s, %d(%s)", v.reg(0, h), 16*h, p["half"]) })
+	}})
 }
 
 // quants convert between float32 and the integers of quantized layers.
