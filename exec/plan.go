@@ -174,7 +174,7 @@ func (st *step) reference() error {
 	if st.body == nil {
 		return st.op.Ref(st.ref)
 	}
-	return runBody(st.body, st.args, st.ref)
+	return runBody(st.body, st.args, nil, st.ref)
 }
 
 func (p *plan) free() { p.arena.free() }

@@ -8,30 +8,43 @@ import (
 )
 
 // A graph with shapes that depend on data runs in segments. The first is everything whose shapes are known: an
-// ordinary plan. Then come the nodes that find their own output shapes (NonZero, Loop, ...), on their references.
-// What is left is a graph of its own, run for the shapes (and, where a shape rule asks for them, the values) that
-// came out; it may have segments again.
+// ordinary plan. Then come, one by one, the nodes whose output shapes the data decide (NonZero, Loop, Range of a
+// computed length, ...). What is left is a graph of its own, planned for the shapes that came out; it may have
+// segments again.
 
 // cut divides the nodes of a bound graph.
 type cut struct {
 	head, tail []*graph.Node // run now; of unknown output shapes
 	rest       []int         // indices of the nodes that follow
 	ready      map[*graph.Value]bool
-	known      map[*graph.Value]bool // values that shape rules of the rest ask for
 }
 
 // segment plans b up to the nodes whose shapes depend on data.
 func (p *plan) segment(b *op.Bound) error {
-	c, err := divide(b)
-	if err != nil {
-		return err
+	c := divide(b)
+	w := &wiring{head: &graph.Graph{Name: b.Graph.Name, Inputs: b.Graph.Inputs, Inits: b.Graph.Inits, Nodes: c.head, Model: b.Graph.Model},
+		at: map[*graph.Value]source{}}
+	for k, n := range c.tail {
+		t, err := p.tailNode(b, n, w)
+		if err != nil {
+			return err
+		}
+		for i, v := range n.Outputs {
+			w.at[v] = source{k, i}
+		}
+		p.tail = append(p.tail, t)
 	}
-	return p.buildSegments(b.Graph, c)
+	p.restOf(b.Graph, c, w)
+	for _, v := range b.Graph.Outputs {
+		p.sources = append(p.sources, w.source(v))
+	}
+	p.final = make([]*tensor.Tensor, len(b.Graph.Outputs))
+	return p.build(w.head)
 }
 
-func divide(b *op.Bound) (*cut, error) {
+func divide(b *op.Bound) *cut {
 	g := b.Graph
-	c := &cut{ready: make(map[*graph.Value]bool, len(g.Nodes)), known: map[*graph.Value]bool{}}
+	c := &cut{ready: make(map[*graph.Value]bool, len(g.Nodes))}
 	for _, v := range g.Inputs {
 		c.ready[v] = true
 	}
@@ -39,57 +52,20 @@ func divide(b *op.Bound) (*cut, error) {
 		c.ready[v] = true
 	}
 	for i, n := range g.Nodes {
-		if !c.all(n.Inputs) {
-			c.rest = append(c.rest, i)
-			continue
-		}
-		asked, open := b.Asked[n]
+		_, open := b.Asked[n]
 		switch {
-		case !open:
+		case !c.all(n.Inputs):
+			c.rest = append(c.rest, i)
+		case open:
+			c.tail = append(c.tail, n)
+		default:
 			c.head = append(c.head, n)
 			for _, v := range n.Outputs {
 				c.ready[v] = true
 			}
-			continue
-		case dynamic(g, n):
-			c.tail = append(c.tail, n)
-			continue
-		}
-		c.rest = append(c.rest, i)
-		if err := c.ask(n, asked); err != nil {
-			return nil, err
 		}
 	}
-	for _, n := range c.tail { // their outputs can be read by the rest only
-		for _, v := range n.Outputs {
-			c.ready[v] = true
-		}
-	}
-	return c, nil
-}
-
-func dynamic(g *graph.Graph, n *graph.Node) bool {
-	o, err := op.Of(g, n)
-	return err == nil && o.Dynamic
-}
-
-// ask makes the values that decide the output shapes of n known to the rest.
-func (c *cut) ask(n *graph.Node, asked []int) error {
-	if len(asked) == 0 { // the rule does not say which
-		for i := range n.Inputs {
-			asked = append(asked, i)
-		}
-	}
-	any := false
-	for _, i := range asked {
-		if v := n.Inputs[i]; v != nil && v.Const == nil {
-			c.known[v], any = true, true
-		}
-	}
-	if !any {
-		return fault.New(fault.Unsupported, n.Place(), "the shapes of its outputs cannot be inferred")
-	}
-	return nil
+	return c
 }
 
 func (c *cut) all(vs []*graph.Value) bool {
@@ -109,15 +85,6 @@ const (
 	fromHead = -1
 	fromRest = -2
 )
-
-// tailNode is a node that finds its own output shapes.
-type tailNode struct {
-	op   *op.Op
-	call *op.Call
-	body *runner // of an operator that is defined by others
-	args []int   // inputs of body
-	in   []int   // outputs of the head; -1: absent
-}
 
 // rest is the part of a plan that is planned when it runs.
 type rest struct {
@@ -143,46 +110,6 @@ func (w *wiring) source(v *graph.Value) source {
 		w.head.Outputs = append(w.head.Outputs, v)
 	}
 	return s
-}
-
-func (p *plan) buildSegments(g *graph.Graph, c *cut) error {
-	w := &wiring{head: &graph.Graph{Name: g.Name, Inputs: g.Inputs, Inits: g.Inits, Nodes: c.head, Model: g.Model}, at: map[*graph.Value]source{}}
-	for k, n := range c.tail {
-		t, err := p.tailNode(g, n, w)
-		if err != nil {
-			return err
-		}
-		for i, v := range n.Outputs {
-			w.at[v] = source{k, i}
-		}
-		p.tail = append(p.tail, t)
-	}
-	p.restOf(g, c, w)
-	for _, v := range g.Outputs {
-		p.sources = append(p.sources, w.source(v))
-	}
-	p.final = make([]*tensor.Tensor, len(g.Outputs))
-	return p.build(w.head)
-}
-
-func (p *plan) tailNode(g *graph.Graph, n *graph.Node, w *wiring) (*tailNode, error) {
-	o, err := op.Of(g, n)
-	if err != nil {
-		return nil, err
-	}
-	t := &tailNode{op: o}
-	for _, v := range n.Inputs {
-		if v == nil {
-			t.in = append(t.in, -1)
-			continue
-		}
-		t.in = append(t.in, w.source(v).index)
-	}
-	t.call = p.r.call(n, make([]*tensor.Tensor, len(n.Inputs)), make([]*tensor.Tensor, len(n.Outputs)))
-	if o.Ref == nil {
-		t.body, t.args, err = p.r.body(g, o, n)
-	}
-	return t, err
 }
 
 // restOf makes the graph of the nodes that follow from the graph that is not bound.
@@ -215,7 +142,7 @@ func (p *plan) restOf(g *graph.Graph, c *cut, w *wiring) {
 			bound := g.Nodes[i].Inputs[k]
 			sub.Inputs = append(sub.Inputs, v)
 			p.rest.in = append(p.rest.in, w.source(bound))
-			p.rest.known = append(p.rest.known, keyed(bound) || c.known[bound] && !bound.DType.IsContainer())
+			p.rest.known = append(p.rest.known, keyed(bound))
 		}
 	}
 	for i, v := range from.Outputs {
@@ -244,8 +171,13 @@ func detached(g *graph.Graph) *graph.Graph {
 // runTail runs what follows the head and gathers the outputs.
 func (p *plan) runTail(step uint64) ([]*tensor.Tensor, error) {
 	for _, t := range p.tail {
-		if err := p.runTailNode(t, step); err != nil {
-			return nil, fault.At(t.call.Node.Place(), err)
+		for i, k := range t.from {
+			if k >= 0 {
+				t.call.In[i] = p.out[k]
+			}
+		}
+		if err := t.run(step); err != nil {
+			return nil, fault.At(t.node.Place(), err)
 		}
 	}
 	if p.rest.r != nil {
@@ -271,75 +203,4 @@ func (p *plan) value(s source) *tensor.Tensor {
 		return p.rest.out[s.index]
 	}
 	return p.tail[s.from].call.Out[s.index]
-}
-
-func (p *plan) runTailNode(t *tailNode, step uint64) error {
-	c := t.call
-	for i, k := range t.in {
-		if k >= 0 {
-			c.In[i] = p.out[k]
-		}
-	}
-	for i, v := range c.Node.Outputs {
-		if c.Out[i] = nil; v == nil {
-			continue
-		}
-		c.Out[i] = &tensor.Tensor{DType: v.DType}
-		if s, ok := v.Static(); ok {
-			c.Out[i] = tensor.New(v.DType, s...)
-		}
-	}
-	c.Step = step
-	if t.body != nil {
-		return runBody(t.body, t.args, c)
-	}
-	if err := t.op.Ref(c); err != nil {
-		return err
-	}
-	for i, v := range c.Node.Outputs {
-		if v != nil {
-			if err := whole(c.Node, v, c.Out[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// body is the runner of an operator's body and which of n's inputs it takes.
-func (r *runner) body(g *graph.Graph, o *op.Op, n *graph.Node) (*runner, []int, error) {
-	b, args, err := bodyGraph(g, o, n)
-	if err != nil {
-		return nil, nil, err
-	}
-	if b, err = prepared(b); err != nil {
-		return nil, nil, err
-	}
-	s := newRunner(detached(b), r.env, r.depth+1)
-	r.bodies = append(r.bodies, s)
-	return s, args, nil
-}
-
-// runBody runs a body as the reference of a node: outputs whose shape is known are copied, the others handed over.
-func runBody(r *runner, args []int, c *op.Call) error {
-	feeds, known := make([]*tensor.Tensor, len(args)), make([]bool, len(args))
-	for i, k := range args {
-		feeds[i], known[i] = c.In[k], keyed(c.Node.Inputs[k])
-	}
-	out, err := r.run(feeds, known, c.Step)
-	if err != nil {
-		return err
-	}
-	for i, t := range c.Out {
-		switch {
-		case t == nil:
-		case i >= len(out) || t.DType != out[i].DType || t.Shape != nil && !t.Shape.Equal(out[i].Shape):
-			return fault.New(fault.Internal, c.Node.Place(), "output %d of the body is not %s %s", i, t.DType, t.Shape)
-		case t.DType.IsContainer() || t.Shape == nil:
-			c.Out[i] = out[i].Clone()
-		default:
-			copy(t.Data, out[i].Data)
-		}
-	}
-	return nil
 }
