@@ -18,7 +18,7 @@ const maxElems = 1 << 34
 type inference struct {
 	lists map[*graph.Value][]sym // integer vectors that are known in part
 	model *graph.Model
-	depth int                   // of subgraphs
+	nest  int                   // of subgraphs
 	asked map[*graph.Node][]int // nodes with open shapes: inputs whose values decide them
 
 	// sub infers a subgraph. It is a field, for the table of operators refers to the rules that call it.
@@ -32,7 +32,7 @@ func newInference(g *graph.Graph) *inference {
 			return err
 		}
 		in := newInference(g)
-		in.depth = depth
+		in.nest = depth
 		return in.graph(g)
 	}
 	return f

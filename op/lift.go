@@ -42,14 +42,15 @@ func closeAll(g *graph.Graph, depth int) error {
 
 func closeNode(n *graph.Node, subs []*graph.Graph) {
 	var params []*graph.Value
-	for _, v := range n.Captured() {
+	outer := n.Captured()
+	for _, v := range outer {
 		if v.Const == nil || v.Producer != nil {
 			params = append(params, v)
 		}
 	}
 	for _, s := range subs {
 		m := map[*graph.Value]*graph.Value{}
-		for _, v := range n.Captured() {
+		for _, v := range outer {
 			w := *v
 			w.Producer = nil
 			m[v] = &w
