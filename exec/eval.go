@@ -44,7 +44,7 @@ type evaluator struct {
 func evaluate(g *graph.Graph, feeds []*tensor.Tensor, e *env, step uint64) ([]*tensor.Tensor, error) {
 	c, _ := g.Clone()
 	for i, v := range c.Inputs {
-		v.SetStatic(feeds[i].DType, feeds[i].Shape)
+		op.SetType(v, feeds[i])
 		v.Const = feeds[i]
 	}
 	ev := &evaluator{g: c, env: e, step: step}
@@ -102,7 +102,7 @@ func (ev *evaluator) node(n *graph.Node) error {
 		if err := whole(n, v, out[i]); err != nil {
 			return err
 		}
-		v.SetStatic(out[i].DType, out[i].Shape)
+		op.SetType(v, out[i])
 		v.Const = out[i]
 	}
 	return nil

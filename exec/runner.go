@@ -110,7 +110,7 @@ func (r *runner) plan(feeds []*tensor.Tensor, known []bool) (*plan, error) {
 	}
 	in := make([]*tensor.Tensor, len(feeds))
 	for i, t := range feeds {
-		in[i] = &tensor.Tensor{DType: t.DType, Shape: t.Shape.Clone()}
+		in[i] = &tensor.Tensor{DType: t.DType, Shape: t.Shape.Clone(), Items: t.Items}
 		if known != nil && known[i] && !t.DType.IsContainer() {
 			in[i].Data = append(tensor.Alloc(len(t.Data))[:0], t.Data...)
 		}

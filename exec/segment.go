@@ -133,6 +133,7 @@ func (p *plan) restOf(g *graph.Graph, c *cut, w *wiring) {
 		}
 	}
 	seen := map[*graph.Value]bool{}
+	var elems []*graph.Type // of inputs that are containers
 	for _, i := range c.rest {
 		for k, v := range from.Nodes[i].Inputs {
 			if v == nil || own[v] || inits[v] || seen[v] {
@@ -142,6 +143,7 @@ func (p *plan) restOf(g *graph.Graph, c *cut, w *wiring) {
 			bound := g.Nodes[i].Inputs[k]
 			sub.Inputs = append(sub.Inputs, v)
 			p.rest.in = append(p.rest.in, w.source(bound))
+			elems = append(elems, bound.Elem)
 			p.rest.known = append(p.rest.known, keyed(bound))
 		}
 	}
@@ -154,7 +156,13 @@ func (p *plan) restOf(g *graph.Graph, c *cut, w *wiring) {
 	p.rest.feeds = make([]*tensor.Tensor, len(sub.Inputs))
 	p.rest.r = p.r.rests[string(sig)]
 	if p.rest.r == nil {
-		p.rest.r = newRunner(detached(sub), p.r.env, p.r.depth+1)
+		alone := detached(sub)
+		for i, v := range alone.Inputs {
+			if e := elems[i]; e != nil {
+				v.Elem = &graph.Type{DType: e.DType, Elem: e.Elem}
+			}
+		}
+		p.rest.r = newRunner(alone, p.r.env, p.r.depth+1)
 		p.r.rests[string(sig)] = p.rest.r
 	}
 }

@@ -153,7 +153,7 @@ func (t *tailNode) prepare() error {
 	t.last = nil
 	for i, v := range t.node.Inputs {
 		if v != nil {
-			v.SetStatic(t.call.In[i].DType, t.call.In[i].Shape)
+			op.SetType(v, t.call.In[i])
 			v.Const = t.call.In[i]
 		}
 	}

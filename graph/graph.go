@@ -164,6 +164,7 @@ const (
 	AttrStrings AttrKind = 8
 	AttrTensors AttrKind = 9
 	AttrGraphs  AttrKind = 10
+	AttrType    AttrKind = 13
 )
 
 // Attr is a named attribute; Kind says which field is set.
@@ -181,6 +182,7 @@ type Attr struct {
 	Strings [][]byte
 	Tensors []*tensor.Tensor
 	Graphs  []*Graph
+	Type    *Type
 	Ref     string
 
 	Unknown []byte

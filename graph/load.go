@@ -254,6 +254,15 @@ func (l *loader) attr(p *onnx.AttributeProto, s *scope) (Attr, error) {
 			return a, err
 		}
 	}
+	if p.TP != nil {
+		t, err := onnx.ParseType(p.TP)
+		if err != nil {
+			return a, err
+		}
+		if a.Type, err = typeOf(t); err != nil {
+			return a, err
+		}
+	}
 	for _, t := range p.Tensors {
 		x, err := l.tensor(t)
 		if err != nil {

@@ -106,6 +106,9 @@ func attrProto(a *Attr) *onnx.AttributeProto {
 	if a.G != nil {
 		p.G = graphProto(a.G)
 	}
+	if a.Type != nil {
+		p.TP = typeProto(a.Type).Bytes()
+	}
 	for _, t := range a.Tensors {
 		p.Tensors = append(p.Tensors, tensorProto("", t))
 	}

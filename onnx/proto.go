@@ -66,6 +66,7 @@ type AttributeProto struct {
 	Strings     [][]byte
 	Tensors     []*TensorProto
 	Graphs      []*GraphProto
+	TP          []byte // a TypeProto, read by ParseType
 	DocString   string
 	Type        int32
 	RefAttrName string

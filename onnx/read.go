@@ -362,6 +362,9 @@ func (a *AttributeProto) read(r *reader) error {
 			a.Graphs = append(a.Graphs, g)
 		case 13:
 			err = x.str(&a.DocString, "doc_string")
+		case 14:
+			a.TP = append([]byte{}, x.b...)
+			err = x.want(protowire.BytesType, "tp")
 		case 20:
 			err = x.i32(&a.Type, "type")
 		case 21:

@@ -173,6 +173,9 @@ func (a *AttributeProto) write(w *writer) {
 		w.msg(11, g.write)
 	}
 	w.str(13, a.DocString)
+	if a.TP != nil {
+		w.bytes(14, a.TP)
+	}
 	w.i64(20, int64(a.Type))
 	w.str(21, a.RefAttrName)
 	w.b = append(w.b, a.Unknown...)

@@ -202,7 +202,7 @@ func fold(o *Op, n *graph.Node) {
 			continue
 		}
 		s, ok := v.Static()
-		if !ok || s.Elems() > foldLimit {
+		if !ok || s.Elems() > foldLimit || v.DType.IsContainer() {
 			return
 		}
 		c.Out = append(c.Out, tensor.New(v.DType, s...))
@@ -323,8 +323,24 @@ func Specialise(g *graph.Graph, in []*tensor.Tensor, dims map[string]int) (*Boun
 }
 
 func setInput(v *graph.Value, t *tensor.Tensor) {
-	v.SetStatic(t.DType, t.Shape)
+	SetType(v, t)
 	if v.Const = nil; t.Data != nil {
 		v.Const = t
 	}
+}
+
+// SetType gives v the dtype and shape of t, and to a container whose items have no declared type that of t's items.
+func SetType(v *graph.Value, t *tensor.Tensor) {
+	v.SetStatic(t.DType, t.Shape)
+	if e := elemOf(t); t.DType.IsContainer() && (v.Elem == nil || v.Elem.DType == tensor.Undefined) && e != nil {
+		v.Elem = e
+	}
+}
+
+// elemOf is the dtype of a container's items; nil if there are none.
+func elemOf(t *tensor.Tensor) *graph.Type {
+	if len(t.Items) == 0 {
+		return nil
+	}
+	return &graph.Type{DType: t.Items[0].DType, Elem: elemOf(t.Items[0])}
 }

@@ -31,6 +31,9 @@ var opLoop = Op{
 			return c.Errorf("body has %d outputs, want %d", len(outs), 1+len(c.Out))
 		}
 		for i, v := range carried {
+			if o := outs[1+i]; o.DType != v.DType {
+				v = o
+			}
 			c.setType(i, v, v.Shape)
 		}
 		for i, v := range outs[1+n:] {
@@ -70,6 +73,9 @@ func (c *InferCall) settle(name string, lead, init []*graph.Value, skip int, aft
 		stable := true
 		for i, v := range carried {
 			o := outs[skip+i]
+			if v.DType == tensor.Optional && o.DType != tensor.Optional {
+				continue // what an optional holds counts as the optional
+			}
 			if o.DType != v.DType {
 				return nil, nil, c.Errorf("carried value %d is %s before and %s behind an iteration", i, v.DType, o.DType)
 			}
@@ -131,7 +137,11 @@ func loop(c *Call) error {
 			}
 		}
 		for k := range s.cur {
-			s.set(k, out[1+k])
+			x := out[1+k]
+			if c.In[2+k].DType == tensor.Optional && x.DType != tensor.Optional {
+				x = &tensor.Tensor{DType: tensor.Optional, Shape: tensor.Shape{}, Items: []*tensor.Tensor{x}}
+			}
+			s.set(k, x)
 		}
 		if s.turn(); i == 0 {
 			clear(s.next) // the first ones belong to others
@@ -143,6 +153,12 @@ func loop(c *Call) error {
 // finish hands over the carried values and the stacked scans.
 func (c *Call) finish(carried []*tensor.Tensor, scans []stack) error {
 	for i, t := range carried {
+		if o := c.Out[i]; o != nil && o.DType != tensor.Optional && t.DType == tensor.Optional {
+			if len(t.Items) != 1 {
+				return fault.New(fault.Mismatch, c.Node.Place(), "output %d is an empty optional, want %s", i, o.DType)
+			}
+			t = t.Items[0]
+		}
 		if err := c.give(i, t); err != nil {
 			return err
 		}

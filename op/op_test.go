@@ -71,6 +71,12 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// elsewhere are operators that one node with tensors cannot show: exec/control_test.go has graphs with subgraphs and
+// sequences, and every one of them has official cases.
+var elsewhere = map[string]bool{"If": true, "Loop": true, "Scan": true, "SequenceMap": true, "ConcatFromSequence": true, "SequenceAt": true,
+	"SequenceConstruct": true, "SequenceEmpty": true, "SequenceErase": true, "SequenceInsert": true, "SequenceLength": true,
+	"SplitToSequence": true, "Optional": true, "OptionalGetElement": true, "OptionalHasElement": true}
+
 func TestSamplesCoverTable(t *testing.T) {
 	used := map[*op.Op]bool{}
 	for _, s := range samples() {
@@ -83,7 +89,7 @@ func TestSamplesCoverTable(t *testing.T) {
 	}
 	all := op.All()
 	for i := range all {
-		if !used[&all[i]] {
+		if !used[&all[i]] && !elsewhere[all[i].Name] {
 			t.Errorf("%s-%d has no sample", all[i].Name, all[i].Since)
 		}
 	}

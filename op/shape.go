@@ -259,7 +259,7 @@ func known(s []graph.Dim) (int, bool) {
 
 // sameAs sets output 0 to the dtype and shape of input 0.
 func sameAs(c *InferCall) error {
-	c.Set(0, c.In[0].DType, c.In[0].Shape)
+	c.setType(0, c.In[0], c.In[0].Shape)
 	return nil
 }
 
