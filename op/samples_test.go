@@ -32,6 +32,7 @@ func samples() []sample {
 	models(add)
 	randomOps(add)
 	signal(add)
+	einsumSamples(add)
 	return s
 }
 

@@ -58,6 +58,7 @@ var table = []Op{
 	opDropout7,
 	opDropout12,
 	opDynamicQuantizeLinear,
+	opEinsum,
 	opElu,
 	opEqual,
 	opErf,
