@@ -106,7 +106,7 @@ func cropMap(n *graph.Node, in tensor.Shape, sizes *tensor.Tensor) (axisMap, err
 		if k > d {
 			before = (k - d) / 2
 		}
-		list, _ := padded("constant", d, before, k)
+		list, _ := padded("constant", d, before, k-d-before)
 		m.set(a, list)
 	}
 	return m, nil

@@ -133,7 +133,9 @@ func (g gridReader) axis(v float64, n int) (idx [4]int, w [4]float64, taps int) 
 	if x < lo || x > hi {
 		switch g.padding {
 		case "border":
-			x = min(max(x, 0), float64(n-1))
+			if g.mode != "cubic" { // whose pixels are moved one by one, as in PyTorch
+				x = min(max(x, 0), float64(n-1))
+			}
 		case "reflection":
 			x = reflected(x, lo, hi)
 		}

@@ -95,6 +95,9 @@ func (l gridBuilder) axis(v *graph.Value, n int) []gridTap {
 	outside := func() *graph.Value { return b.Op("Or", b.Op("Less", x, l.num(lo)), b.Op("Greater", x, l.num(hi))) }
 	switch l.g.padding {
 	case "border":
+		if l.g.mode == "cubic" {
+			break
+		}
 		x = b.Op("Where", outside(), l.clip(x, 0, float64(n-1)), x)
 	case "reflection":
 		x = l.reflect(x, lo, hi)

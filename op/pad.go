@@ -121,7 +121,7 @@ func padMap(n *graph.Node, in tensor.Shape, pads, axes *tensor.Tensor) (axisMap,
 			return m, c.Errorf("the pads %v do not fit %v", p, in)
 		}
 		total *= max(k, 1)
-		list, err := padded(n.Str("mode", "constant"), d, p[a][0], k)
+		list, err := padded(n.Str("mode", "constant"), d, p[a][0], p[a][1])
 		if err != nil {
 			return m, c.Errorf("axis %d: %v", a, err)
 		}
@@ -130,29 +130,33 @@ func padMap(n *graph.Node, in tensor.Shape, pads, axes *tensor.Tensor) (axisMap,
 	return m, nil
 }
 
-// padded lists where the n elements of a padded axis come from; d are there, `before` are added in front.
-func padded(mode string, d, before, n int) ([]int, error) {
-	list := make([]int, n)
-	if d == 0 && n > 0 && mode != "constant" {
+// padded lists where the elements of a padded axis of d come from. What negative pads cut off is gone before the
+// others look for elements, as in ONNX Runtime.
+func padded(mode string, d, before, behind int) ([]int, error) {
+	first := min(max(-before, 0), d)
+	size := max(min(d, d+behind)-first, 0) // what is left
+	list := make([]int, d+before+behind)
+	if size == 0 && len(list) > 0 && mode != "constant" {
 		return nil, (&Call{}).errorf("an empty axis cannot be padded by mode %s", mode)
 	}
 	for i := range list {
-		k := i - before
+		k := i - max(before, 0)
 		switch {
-		case k >= 0 && k < d:
+		case k >= 0 && k < size:
 		case mode == "constant":
-			k = -1
+			list[i] = -1
+			continue
 		case mode == "edge":
-			k = min(max(k, 0), d-1)
+			k = min(max(k, 0), size-1)
 		case mode == "wrap":
-			k = (k%d + d) % d
-		case d == 1: // reflect
+			k = (k%size + size) % size
+		case size == 1: // reflect
 			k = 0
 		default:
-			k = (k%(2*d-2) + 2*d - 2) % (2*d - 2)
-			k = min(k, 2*d-2-k)
+			k = (k%(2*size-2) + 2*size - 2) % (2*size - 2)
+			k = min(k, 2*size-2-k)
 		}
-		list[i] = k
+		list[i] = first + k
 	}
 	return list, nil
 }
@@ -201,7 +205,7 @@ func padGrad(c *GradCall) []*graph.Value {
 			c.Fail("the size of a padded axis is not known")
 			return d
 		}
-		list, err := padded(n.Str("mode", ""), x.Shape[a].Size, p[0], x.Shape[a].Size+p[0]+p[1])
+		list, err := padded(n.Str("mode", ""), x.Shape[a].Size, p[0], p[1])
 		if err != nil {
 			c.Fail("%v", err)
 			return d

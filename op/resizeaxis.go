@@ -37,33 +37,38 @@ func (r *resizer) axis(a int) mixAxis {
 	return x
 }
 
-// original is the coordinate in the input of output coordinate x.
-func (r *resizer) original(a int, x float64) float64 {
-	scale, in := r.scale[a], float64(r.in[a])
-	width := scale * in // may be fractional
+// original is the coordinate in the input of output coordinate x, in float32 as ONNX Runtime and PyTorch compute it:
+// pixels half way between two stay there. The width that align_corners divides by may be fractional: so say ONNX's
+// cases, against its text.
+func (r *resizer) original(a int, i float64) float64 {
+	x, scale, in := float32(i), float32(r.scale[a]), float32(r.in[a])
+	width := scale * in
+	if r.sizesGiven != nil && r.policy == "stretch" {
+		width = float32(r.out[a])
+	}
 	switch r.transform {
 	case "align_corners":
 		if width == 1 {
 			return 0
 		}
-		return x * (in - 1) / (width - 1)
+		return float64(x * (in - 1) / (width - 1))
 	case "asymmetric":
-		return x / scale
+		return float64(x / scale)
 	case "tf_crop_and_resize":
-		lo, hi := r.roi[a][0], r.roi[a][1]
-		if width == 1 {
-			return (hi-lo)*(in-1)/2 + float64(lo*(in-1))
+		lo, hi := float32(r.roi[a][0]), float32(r.roi[a][1])
+		if r.out[a] == 1 {
+			return float64(0.5 * (lo + hi) * (in - 1))
 		}
-		return x*(hi-lo)*(in-1)/(width-1) + float64(lo*(in-1))
+		return float64(float32(lo*(in-1)) + float32(x*(hi-lo)*(in-1))/float32(r.out[a]-1))
 	case "tf_half_pixel_for_nn":
-		return (x + 0.5) / scale
+		return float64((x + 0.5) / scale)
 	case "half_pixel_symmetric":
-		return in/2*(1-float64(r.out[a])/width) + (x+0.5)/scale - 0.5
+		return float64(float32(in/2*(1-float32(r.out[a])/width)) + (x+0.5)/scale - 0.5)
 	}
-	if r.transform == "pytorch_half_pixel" && width == 1 {
-		return -0.5
+	if r.transform == "pytorch_half_pixel" && r.out[a] == 1 {
+		return 0
 	}
-	return (x+0.5)/scale - 0.5
+	return float64((x+0.5)/scale - 0.5)
 }
 
 // round is the nearest pixel.
