@@ -124,7 +124,10 @@ var (
 		return 0
 	}, func(b *graph.Builder, n *graph.Node, x *graph.Value) (cond, yes, no *graph.Value) {
 		return b.Op("Greater", x, fill(b, x, float(n, "alpha", 1))), fill(b, x, 1), fill(b, x, 0)
-	}, nil).op()
+	}, func(n *graph.Node) func(dst, x []float32) {
+		a := n.Float("alpha", 1)
+		return func(dst, x []float32) { kernel.Threshold(dst, x, a) }
+	}).op()
 
 	opShrink = shrink().op()
 

@@ -42,10 +42,11 @@ func (o binary) op() Op {
 		},
 		Ref: func(c *Call) error { return o.of(c.Node).ref(c) },
 		Prepare: func(p *Prep) (Kernel, bool) {
-			if o.ints {
-				return Kernel{}, false
+			of := o.of(p.Node)
+			if !p.Out[0].DType.IsFloat() {
+				return intKernel(p, o.name, of.i)
 			}
-			return binaryKernel(p, o.of(p.Node).fast)
+			return binaryKernel(p, of.fast)
 		},
 	}
 	if o.grad == nil {

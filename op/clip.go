@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -50,16 +51,20 @@ var opClip11 = Op{
 	},
 	Grad: func(c *GradCall) []*graph.Value { return one(clipGrad(c, c.In[1:])) },
 	Prepare: func(p *Prep) (Kernel, bool) {
-		lo, hi := float32(math.Inf(-1)), float32(math.Inf(1))
-		for i, bound := range []*float32{&lo, &hi} {
-			if t := p.in(i + 1); t != nil {
-				if t.Data == nil || t.DType != tensor.Float32 {
-					return Kernel{}, false
-				}
-				*bound = t.Float32s()[0]
-			}
+		n := p.Out[0].Elems()
+		if p.In[0].DType != tensor.Float32 {
+			return Kernel{}, false
 		}
-		return clipKernel(p, lo, hi)
+		return Kernel{Over: 1, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+			at := [2]float32{float32(math.Inf(-1)), float32(math.Inf(1))}
+			for i := range at {
+				if i+1 < len(in) && in[i+1] != nil {
+					at[i] = in[i+1].Float32s()[0]
+				}
+			}
+			lo, hi := bounds(n, task)
+			kernel.Clip(out[0].Float32s()[lo:hi], in[0].Float32s()[lo:hi], at[0], at[1])
+		})}, true
 	},
 }
 

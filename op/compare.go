@@ -32,19 +32,8 @@ func (o compare) op() Op {
 			c.Set(0, tensor.Bool, s)
 			return err
 		},
-		Ref: o.ref,
-		Prepare: func(p *Prep) (Kernel, bool) {
-			if o.f == nil || p.In[0].DType != tensor.Float32 {
-				return Kernel{}, false
-			}
-			return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
-				d, a, b := out.Bools()[lo:hi], x.Float32s(), y.Float32s()
-				for k := range d {
-					d[k] = o.f(float64(a[i]), float64(b[j]))
-					i, j = i+di, j+dj
-				}
-			})
-		},
+		Ref:     o.ref,
+		Prepare: func(p *Prep) (Kernel, bool) { return compareKernel(p, o.name) },
 	}
 }
 
@@ -104,6 +93,7 @@ var opNot = Op{
 		}
 		return nil
 	},
+	Prepare: notKernel,
 }
 
 // variadic folds any number of broadcast tensors from the left.
@@ -154,10 +144,10 @@ func (o variadic) op() Op {
 			return d
 		},
 		Prepare: func(p *Prep) (Kernel, bool) {
-			if len(p.In) != 2 || o.mean {
-				return Kernel{}, false
+			if len(p.In) == 2 && !o.mean {
+				return binaryKernel(p, o.fast)
 			}
-			return binaryKernel(p, o.fast)
+			return variadicKernel(p, o.fast, o.mean)
 		},
 	}
 }

@@ -15,7 +15,7 @@ type fastUnary = func(n *graph.Node) func(dst, x []float32)
 // functions are the float32 functions of unary operators that have no parameters.
 var functions = map[string]func(dst, x []float32){
 	"Abs": kernel.Abs, "Ceil": kernel.Ceil, "Cos": kernel.Cos, "Erf": kernel.Erf, "Exp": kernel.Exp, "Floor": kernel.Floor,
-	"HardSwish": kernel.HardSwish, "Log": kernel.Log, "Mish": kernel.Mish, "Neg": kernel.Neg, "Reciprocal": reciprocal,
+	"HardSwish": kernel.HardSwish, "Sign": kernel.Sign, "Softsign": kernel.Softsign, "Tan": kernel.Tan, "Log": kernel.Log, "Mish": kernel.Mish, "Neg": kernel.Neg, "Reciprocal": reciprocal,
 	"Relu": kernel.Relu, "Round": kernel.Round, "Sigmoid": kernel.Sigmoid, "Sin": kernel.Sin, "Softplus": kernel.Softplus,
 	"Sqrt": kernel.Sqrt, "Tanh": kernel.Tanh,
 }
@@ -125,6 +125,43 @@ func binaryKernel(p *Prep, f binaryFast) (Kernel, bool) {
 	k.Over = over
 	return k, ok
 }
+
+// variadicKernel folds operands of the result's shape from the left, chunk by chunk.
+func variadicKernel(p *Prep, f binaryFast, mean bool) (Kernel, bool) {
+	n := p.Out[0].Elems()
+	if mean {
+		f = fastAdd
+	}
+	for _, t := range p.In {
+		if t.DType != tensor.Float32 || t.Elems() != n {
+			return Kernel{}, false
+		}
+	}
+	over := 0
+	if len(p.In) <= 2 {
+		over = 1 // a third operand may be the first one again
+	}
+	return Kernel{Over: over, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(n, task)
+		for ; lo < hi; lo += foldChunk {
+			end := min(hi, lo+foldChunk)
+			d, x := out[0].Float32s()[lo:end], in[0].Float32s()[lo:end]
+			if len(in) == 1 {
+				copy(d, x)
+			}
+			for _, t := range in[1:] {
+				f.pair(d, x, t.Float32s()[lo:end])
+				x = d
+			}
+			if mean {
+				kernel.MapScalar(kernel.Div, d, d, float32(len(in)))
+			}
+		}
+	})}, true
+}
+
+// foldChunk elements stay in the first cache while operands are folded into them.
+const foldChunk = 1 << 11
 
 // row computes one row; an operand with step 0 is one number.
 func (f binaryFast) row(dst, x, y []float32, dx, dy int) {

@@ -29,6 +29,12 @@ func predicate(name string, since int, attrs string, f func(n *graph.Node, x flo
 			return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 				lo, hi := bounds(n, task)
 				d := out[0].Bools()[lo:hi]
+				if name == "IsNaN" {
+					for i, x := range in[0].Float32s()[lo:hi] {
+						d[i] = x != x
+					}
+					return
+				}
 				for i, x := range in[0].Float32s()[lo:hi] {
 					d[i] = f(p.Node, float64(x))
 				}

@@ -46,63 +46,6 @@ func clipKernel(p *Prep, lo, hi float32) (Kernel, bool) {
 	return mapKernel(p.Out[0].Elems(), func(dst, x []float32) { kernel.Clip(dst, x, lo, hi) }), true
 }
 
-// castKernel converts to and from float32 where that needs no more than Go's conversion.
-func castKernel(p *Prep) (Kernel, bool) {
-	n := p.Out[0].Elems()
-	from, to := p.In[0].DType, p.Out[0].DType
-	if from == to {
-		return Kernel{Run: serial(func(in, out []*tensor.Tensor) { copy(out[0].Data, in[0].Data) })}, true
-	}
-	var f func(out, in *tensor.Tensor, lo, hi int)
-	switch {
-	case to == tensor.Float64 && from == tensor.Float32:
-		f = func(out, in *tensor.Tensor, lo, hi int) {
-			convertLoop(out.Float64s()[lo:hi], in.Float32s()[lo:hi])
-		}
-	case to == tensor.Int64 && from == tensor.Int32:
-		f = func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Int64s()[lo:hi], in.Int32s()[lo:hi]) }
-	case to == tensor.Int32 && from == tensor.Int64:
-		f = func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Int32s()[lo:hi], in.Int64s()[lo:hi]) }
-	case to == tensor.Float32:
-		f = toFloat32(from)
-	}
-	if f == nil {
-		return Kernel{}, false
-	}
-	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
-		lo, hi := bounds(n, task)
-		f(out[0], in[0], lo, hi)
-	})}, true
-}
-
-func toFloat32(from tensor.DType) func(out, in *tensor.Tensor, lo, hi int) {
-	switch from {
-	case tensor.Uint8, tensor.Bool:
-		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Data[lo:hi]) }
-	case tensor.Int8:
-		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Int8s()[lo:hi]) }
-	case tensor.Int32:
-		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Int32s()[lo:hi]) }
-	case tensor.Float64:
-		return func(out, in *tensor.Tensor, lo, hi int) {
-			convertLoop(out.Float32s()[lo:hi], in.Float64s()[lo:hi])
-		}
-	case tensor.Float16, tensor.BFloat16:
-		return func(out, in *tensor.Tensor, lo, hi int) {
-			for i, d := lo, out.Float32s(); i < hi; i++ {
-				d[i] = float32(in.Float(i))
-			}
-		}
-	}
-	return nil // int64 goes through float64 in the reference; two roundings, so not here
-}
-
-func convertLoop[T, F int8 | uint8 | int32 | int64 | float32 | float64](dst []T, src []F) {
-	for i, v := range src {
-		dst[i] = T(v)
-	}
-}
-
 // crossEntropyKernel is for scores [N, C]: log probabilities row by row, then one loss per row, added by kernel.Sum.
 func crossEntropyKernel(p *Prep) (Kernel, bool) {
 	N, C, D := labelled(p.In[0].Shape)

@@ -2,6 +2,7 @@ package op
 
 import (
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -52,11 +53,9 @@ var opPRelu = Op{
 		return d
 	},
 	Prepare: func(p *Prep) (Kernel, bool) {
-		return binaryKernel(p, binaryFast{f: func(x, s float32) float32 {
-			if x < 0 {
-				return s * x
-			}
-			return x
-		}})
+		if n := p.In[0].Elems(); p.Out[0].Elems() != n {
+			return Kernel{}, false
+		}
+		return binaryKernel(p, binaryFast{op: kernel.Leak, known: true})
 	},
 }

@@ -249,40 +249,6 @@ func gatherGradKernel(p *Prep) (Kernel, bool) {
 	}, true
 }
 
-// whereKernel selects 4-byte elements; operands are read through their strides.
-func whereKernel(p *Prep) (Kernel, bool) {
-	out := p.Out[0].Shape
-	if p.Out[0].DType.Bits() != 32 {
-		return Kernel{}, false
-	}
-	var s [3]strided
-	merged := mergeAxes(out, broadcastStrides(out, p.In[0].Shape), broadcastStrides(out, p.In[1].Shape), broadcastStrides(out, p.In[2].Shape))
-	if len(merged.shape) > maxAxes {
-		return Kernel{}, false
-	}
-	for i := range s {
-		s[i] = fixedStrided(merged.shape, merged.strides[i])
-	}
-	per := s[0].rowsPerTask()
-	return Kernel{Run: split(s[0].tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
-		dst, x, y := words[uint32](out[0].Data), words[uint32](in[1].Data), words[uint32](in[2].Data)
-		for r := task * per; r < min(s[0].outer, (task+1)*per); r++ {
-			selectRow(dst[r*s[0].inner:(r+1)*s[0].inner], in[0].Data, x, y, s[0].from(r), s[1].from(r), s[2].from(r), s[0].step, s[1].step, s[2].step)
-		}
-	})}, true
-}
-
-func selectRow(dst []uint32, cond []byte, x, y []uint32, c, i, j, cs, is, js int) {
-	for k := range dst {
-		if cond[c] != 0 {
-			dst[k] = x[i]
-		} else {
-			dst[k] = y[j]
-		}
-		c, i, j = c+cs, i+is, j+js
-	}
-}
-
 // merged is a shape with several tensors' strides after merging neighbouring axes that all tensors read alike.
 type merged struct {
 	shape   []int
