@@ -47,6 +47,10 @@ func forward(model string, c trainConfig) (*nn.Net, *graph.Value, error) {
 		labels := n.Input("labels", tensor.Int64, graph.Sym("B"), graph.D(c.Tokens))
 		flat := n.Op("Reshape", logits, n.Ints(-1, int64(c.Vocab)))
 		return n, optim.CrossEntropy(n.Builder, flat, n.Op("Reshape", labels, n.Ints(-1)), c.Vocab, 0), nil
+	case "resnet18":
+		logits := n.ResNet(nn.ResNetConfig{Channels: 3, Height: 32, Width: 32, Classes: 10, Widths: []int{64, 128, 256, 512}, Blocks: 2, Training: true})
+		labels := n.Input("labels", tensor.Int64, graph.Sym("B"))
+		return n, optim.CrossEntropy(n.Builder, logits, labels, 10, 0), nil
 	}
 	return nil, nil, fmt.Errorf("no model %q", model)
 }
@@ -69,7 +73,7 @@ func stepOf(model string, c trainConfig) (*trainStep, error) {
 	}
 	states := optim.AdamW(n.Builder, n.Params, grads, lr, at, n.Decay,
 		optim.AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01})
-	return &trainStep{n, states}, n.G.Verify()
+	return &trainStep{n, append(states, n.State...)}, n.G.Verify()
 }
 
 // trainData writes one batch and the initial parameters for the peers.
@@ -98,6 +102,16 @@ func trainData(model string, c trainConfig, dir string) (inputs map[string]strin
 // batch draws the rows that every step sees.
 func batch(model string, c trainConfig) (x, labels *tensor.Tensor) {
 	s := rng.New(2).Stream()
+	if model == "resnet18" {
+		x, labels = tensor.New(tensor.Float32, c.Batch, 3, 32, 32), tensor.New(tensor.Int64, c.Batch)
+		for i := range x.Float32s() {
+			x.Float32s()[i] = float32(s.Norm())
+		}
+		for i := range labels.Int64s() {
+			labels.Int64s()[i] = int64(s.Intn(10))
+		}
+		return x, labels
+	}
 	x, labels = tensor.New(tensor.Int64, c.Batch, c.Tokens), tensor.New(tensor.Int64, c.Batch, c.Tokens)
 	for _, t := range []*tensor.Tensor{x, labels} {
 		for i := range t.Int64s() {

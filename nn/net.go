@@ -20,6 +20,7 @@ type Net struct {
 	Key    rng.Key
 	Params []*graph.Value        // trainable initialisers in the order they were made
 	Decay  map[*graph.Value]bool // parameters that weight decay applies to (matrices, not biases or norms)
+	State  []graph.State         // values that a training step replaces and that are no parameters (running statistics)
 }
 
 // New returns an empty net whose parameters are drawn from key.
