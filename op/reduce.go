@@ -284,7 +284,7 @@ var (
 		from: math.Inf(1), fi: highest, grad: extremeGrad, fast: fastLeast}
 	prod = reduce{name: "ReduceProd", f: func(a, x float64) float64 { return a * x }, i: func(a, x int64) int64 { return a * x },
 		from: 1, fi: func(tensor.DType) int64 { return 1 },
-		grad: prodGrad}
+		grad: prodGrad, fast: fastProd}
 	sumSquare = reduce{name: "ReduceSumSquare", f: func(a, x float64) float64 { return a + float64(x*x) },
 		i: func(a, x int64) int64 { return a + x*x }, fi: zeroStart,
 		grad: func(c *GradCall, dy, _ *graph.Value, _ []int64) *graph.Value {

@@ -24,8 +24,11 @@ func rowKernel(rows, cols int, f func(in, out []*tensor.Tensor, lo, hi int)) fun
 }
 
 func softmaxKernel(p *Prep, P, n, Q int, logarithm bool) (Kernel, bool) {
-	if p.In[0].DType != tensor.Float32 || Q != 1 || n == 0 {
+	if p.In[0].DType != tensor.Float32 || n == 0 {
 		return Kernel{}, false
+	}
+	if Q != 1 {
+		return softmaxColumns(P, n, Q, logarithm), true
 	}
 	f := kernel.Softmax
 	if logarithm {

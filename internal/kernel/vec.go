@@ -165,7 +165,7 @@ func LogSoftmax(dst, x []float32, rows, cols int) {
 	for r := 0; r < rows; r++ {
 		d, v := dst[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols]
 		m := rowMax(v)
-		l := float32(detmath.Log(float64(expSum(v, m))))
+		l := float32(detmath.Log(float64(ExpSum(v, m))))
 		MapScalar(Sub, d, v, m)
 		MapScalar(Sub, d, d, l)
 	}
@@ -187,8 +187,8 @@ func expRow(d, x []float32, m float32) float32 {
 	return vexpsum(len(x), &d[:len(x)][0], &x[0], m)
 }
 
-// expSum is expRow without its row.
-func expSum(x []float32, m float32) float32 {
+// ExpSum returns the sum of e^(x-m) for an m that is not below any x by more than 80.
+func ExpSum(x []float32, m float32) float32 {
 	if !fast() || len(x) == 0 {
 		return expSumRef(x, m)
 	}
