@@ -27,8 +27,13 @@ var opIf = Op{
 				names[0] = "else_branch"
 			}
 		}
-		for k, name := range names {
+		first, failed := true, error(nil)
+		for _, name := range names {
 			outs, err := c.subgraph(name, nil)
+			if fault.ClassOf(err) == fault.Mismatch && err != nil {
+				failed = err // a branch that cannot run for these shapes is not the one that is taken, or fails then
+				continue
+			}
 			if err != nil {
 				return err
 			}
@@ -36,10 +41,14 @@ var opIf = Op{
 				return c.Errorf("%s has %d outputs, want %d", name, len(outs), len(c.Out))
 			}
 			for i, v := range outs {
-				if err := c.joinType(i, v, k == 0); err != nil {
+				if err := c.joinType(i, v, first); err != nil {
 					return err
 				}
 			}
+			first = false
+		}
+		if first {
+			return failed
 		}
 		return nil
 	},

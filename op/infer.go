@@ -130,7 +130,8 @@ func checkShape(n *graph.Node, v *graph.Value) error {
 	return nil
 }
 
-// merge keeps what the file declared where inference knows less, and refuses contradictions.
+// merge keeps what the file declared where inference knows less. Another dtype is refused; another shape than the
+// inferred one is not believed, for exporters declare shapes of branches that they never ran.
 // A size that decides over data is not taken on trust: the data may say another.
 func merge(n *graph.Node, v, declared *graph.Value, trust bool) error {
 	if declared.DType != tensor.Undefined && v.DType != declared.DType {
@@ -151,19 +152,14 @@ func merge(n *graph.Node, v, declared *graph.Value, trust bool) error {
 		}
 		return nil
 	}
-	if declared.Shape == nil {
-		return nil
-	}
 	if len(v.Shape) != len(declared.Shape) {
-		return fault.New(fault.Mismatch, n.Place(), "output %q is declared with rank %d but has %d", v.Name, len(declared.Shape), len(v.Shape))
+		return nil
 	}
 	for i, d := range declared.Shape {
 		switch {
 		case !v.Shape[i].Known() && d.Known() && !trust:
 		case !v.Shape[i].Known() && (d.Known() || v.Shape[i].Name == ""):
 			v.Shape[i] = d
-		case v.Shape[i].Known() && d.Known() && v.Shape[i].Size != d.Size:
-			return fault.New(fault.Mismatch, n.Place(), "output %q is declared %d on axis %d but is %d", v.Name, d.Size, i, v.Shape[i].Size)
 		}
 	}
 	return nil
