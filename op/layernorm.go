@@ -11,7 +11,7 @@ import (
 // Y = (X - Mean) InvStdDev Scale + B, InvStdDev = 1 / sqrt(variance + epsilon).
 // X is seen as [rows, C]; Mean and InvStdDev keep the rank of X with ones.
 var opLayerNormalization = Op{
-	Name: "LayerNormalization", Since: 17, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 3, Attrs: "axis epsilon stash_type",
+	Name: "LayerNormalization", Since: 1, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 3, Attrs: "axis epsilon stash_type",
 	Infer: func(c *InferCall) error {
 		if err := firstErr(c.wantFloat(0), c.sameTypes()); err != nil {
 			return err

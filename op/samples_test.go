@@ -30,6 +30,7 @@ func samples() []sample {
 	moreReductions(add)
 	convolutions(add)
 	models(add)
+	microsoft(add)
 	randomOps(add)
 	signal(add)
 	einsumSamples(add)

@@ -108,12 +108,7 @@ var (
 	opFloor = unary{name: "Floor", since: 6, f: plain(math.Floor)}.op()
 
 	// Gelu's exact form is x/2 (1 + erf(x/sqrt 2)); "tanh" is the usual approximation (arXiv 1606.08415).
-	opGelu = unary{name: "Gelu", since: 20, attrs: "approximate", f: func(n *graph.Node, x float64) float64 {
-		if n.Str("approximate", "none") == "tanh" {
-			return 0.5 * x * (1 + tanh(geluInner(x)))
-		}
-		return 0.5 * x * math.Erfc(-x/math.Sqrt2)
-	}, dx: func(b *graph.Builder, n *graph.Node, dy, x, _ *graph.Value) *graph.Value {
+	opGelu = unary{name: "Gelu", since: 20, attrs: "approximate", f: gelu, dx: func(b *graph.Builder, n *graph.Node, dy, x, _ *graph.Value) *graph.Value {
 		return b.Node(graph.Domain, "GeluGrad", 1, []*graph.Value{dy, x}, graph.Str("approximate", n.Str("approximate", "none")))[0]
 	}, fast: fastGelu}.op()
 
@@ -181,6 +176,14 @@ var (
 )
 
 func tanh(x float64) float64 { return detmath.Tanh(x) }
+
+// gelu is the operator of that name on one number.
+func gelu(n *graph.Node, x float64) float64 {
+	if n.Str("approximate", "none") == "tanh" {
+		return 0.5 * x * (1 + tanh(geluInner(x)))
+	}
+	return 0.5 * x * math.Erfc(-x/math.Sqrt2)
+}
 
 func sigmoid(x float64) float64 { return 1 / (1 + detmath.Exp(-x)) }
 
