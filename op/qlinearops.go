@@ -65,8 +65,8 @@ func (q qop) op() Op {
 	}
 }
 
-// scalarOf makes a vector of one element a scalar, which every opset takes.
-func scalarOf(b *graph.Builder, x *graph.Value) *graph.Value {
+// asScalar makes a vector of one element a scalar, which every opset takes.
+func asScalar(b *graph.Builder, x *graph.Value) *graph.Value {
 	if x != nil && len(x.Shape) == 1 {
 		return squeeze(b, x, 0)
 	}
@@ -75,7 +75,7 @@ func scalarOf(b *graph.Builder, x *graph.Value) *graph.Value {
 
 // dequantized is the number behind x.
 func dequantized(b *graph.Builder, x, scale, zero *graph.Value) *graph.Value {
-	y := b.Op("DequantizeLinear", x, scalarOf(b, scale), scalarOf(b, zero))
+	y := b.Op("DequantizeLinear", x, asScalar(b, scale), asScalar(b, zero))
 	y.DType, y.Shape = tensor.Float32, x.Shape
 	return y
 }
@@ -85,7 +85,7 @@ func quantizedLike(b *graph.Builder, y, scale, zero, x *graph.Value) *graph.Valu
 	if zero == nil {
 		zero = b.Init("zero", tensor.New(x.DType))
 	}
-	return b.Op("QuantizeLinear", y, scalarOf(b, scale), scalarOf(b, zero))
+	return b.Op("QuantizeLinear", y, asScalar(b, scale), asScalar(b, zero))
 }
 
 func first(c *InferCall) ([]graph.Dim, error) { return c.In[0].Shape, nil }
@@ -130,7 +130,7 @@ var (
 	}, body: qlinearSoftmax}.op()
 	opQLinearAveragePool = qop{name: "QLinearAveragePool", operands: 1, attrs: "auto_pad ceil_mode channels_last count_include_pad kernel_shape pads strides",
 		rule: func(c *InferCall) ([]graph.Dim, error) { return c.pooled(opAveragePool) }, body: func(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Value {
-			return withChannelsFirst(b, n, x[0], func(x *graph.Value) *graph.Value { return b.OpA("AveragePool", without(n.Attrs, "channels_last"), x) })
+			return withChannelsFirst(b, n, x[0], func(x *graph.Value) *graph.Value { return b.OpA("AveragePool", withoutAttr(n.Attrs, "channels_last"), x) })
 		}}.op()
 	opQLinearGlobalAveragePool = qop{name: "QLinearGlobalAveragePool", operands: 1, attrs: "channels_last",
 		rule: func(c *InferCall) ([]graph.Dim, error) { return c.pooled(opGlobalAveragePool) }, body: func(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Value {
@@ -159,7 +159,7 @@ func qlinearSoftmax(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Va
 	return transpose(b, soft(transpose(b, x[0], perm...), -1), perm...)
 }
 
-func without(attrs []graph.Attr, name string) []graph.Attr {
+func withoutAttr(attrs []graph.Attr, name string) []graph.Attr {
 	var out []graph.Attr
 	for _, a := range attrs {
 		if a.Name != name {
@@ -183,7 +183,7 @@ func (c *InferCall) pooled(o Op) ([]graph.Dim, error) {
 		s = append([]graph.Dim{s[0], s[len(s)-1]}, s[1:len(s)-1]...)
 	}
 	out := &graph.Value{}
-	n := &graph.Node{Name: c.Node.Name, Op: o.Name, Attrs: without(c.Node.Attrs, "channels_last")}
+	n := &graph.Node{Name: c.Node.Name, Op: o.Name, Attrs: withoutAttr(c.Node.Attrs, "channels_last")}
 	if err := o.Infer(&InferCall{Node: n, In: []*graph.Value{{DType: tensor.Float32, Shape: s}}, Out: []*graph.Value{out}}); err != nil {
 		return nil, err
 	}
@@ -280,7 +280,7 @@ var opQGemm = Op{
 			}
 			return x
 		}
-		A, W := num(in[0], scalarOf(b, in[2])), in[3]
+		A, W := num(in[0], asScalar(b, in[2])), in[3]
 		if n.Int("transA", 0) != 0 {
 			A = transpose(b, A, 1, 0)
 		}
@@ -291,7 +291,7 @@ var opQGemm = Op{
 		if C := node(in, 6); C != nil {
 			y = b.Op("Add", y, cast(b, C, tensor.Float32))
 		}
-		scale := b.Op("Mul", scalarOf(b, in[1]), in[4])
+		scale := b.Op("Mul", asScalar(b, in[1]), in[4])
 		if alpha := n.Float("alpha", 1); alpha != 1 {
 			scale = b.Op("Mul", scale, b.Scalar(alpha))
 		}
@@ -301,7 +301,7 @@ var opQGemm = Op{
 			if zero == nil {
 				zero = b.Init("zero", tensor.New(tensor.Uint8))
 			}
-			y = b.Op("QuantizeLinear", y, scalarOf(b, s), scalarOf(b, zero))
+			y = b.Op("QuantizeLinear", y, asScalar(b, s), asScalar(b, zero))
 		}
 		return one(y)
 	},
