@@ -130,7 +130,9 @@ var (
 	}, body: qlinearSoftmax}.op()
 	opQLinearAveragePool = qop{name: "QLinearAveragePool", operands: 1, attrs: "auto_pad ceil_mode channels_last count_include_pad kernel_shape pads strides",
 		rule: func(c *InferCall) ([]graph.Dim, error) { return c.pooled(opAveragePool) }, body: func(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Value {
-			return withChannelsFirst(b, n, x[0], func(x *graph.Value) *graph.Value { return b.OpA("AveragePool", withoutAttr(n.Attrs, "channels_last"), x) })
+			return withChannelsFirst(b, n, x[0], func(x *graph.Value) *graph.Value {
+				return b.OpA("AveragePool", withoutAttr(n.Attrs, "channels_last"), x)
+			})
 		}}.op()
 	opQLinearGlobalAveragePool = qop{name: "QLinearGlobalAveragePool", operands: 1, attrs: "channels_last",
 		rule: func(c *InferCall) ([]graph.Dim, error) { return c.pooled(opGlobalAveragePool) }, body: func(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Value {
