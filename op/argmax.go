@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -98,7 +99,57 @@ func argMaxKernel(p *Prep, sign int) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	P, n, Q, last := argMaxDims(p.Node, p.In[0].Shape)
-	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
-		argMaxLanes(out[0].Int64s(), in[0].Float32s(), float32(sign), lo, hi, n, Q, last)
+	if Q == 1 {
+		return Kernel{Run: rowKernel(P, n, func(in, out []*tensor.Tensor, lo, hi int) {
+			for r := lo; r < hi; r++ {
+				out[0].Int64s()[r] = int64(argMaxRow(in[0].Float32s()[r*n:(r+1)*n], sign, last))
+			}
+		})}, true
+	}
+	return Kernel{Run: strips(P, n, Q, func(in, out []*tensor.Tensor, p, c, cols int) {
+		argMaxColumns(out[0].Int64s()[p*Q+c:][:cols], in[0].Float32s()[p*n*Q+c:], float32(sign), n, Q, last)
 	})}, true
+}
+
+// argMaxRow looks for the extreme value first and then for its place.
+func argMaxRow(x []float32, sign int, last bool) int {
+	top := kernel.Greatest(x)
+	if sign < 0 {
+		top = kernel.Least(x)
+	}
+	if top != top { // a NaN wins only where it comes first
+		var i [1]int64
+		argMaxLanes(i[:], x, float32(sign), 0, 1, len(x), 1, last)
+		return int(i[0])
+	}
+	if last {
+		for i := len(x) - 1; ; i-- {
+			if x[i] == top {
+				return i
+			}
+		}
+	}
+	for i, v := range x {
+		if v == top {
+			return i
+		}
+	}
+	return 0
+}
+
+// argMaxColumns goes over n rows, step apart, and keeps the best of every column.
+func argMaxColumns(out []int64, x []float32, sign float32, n, step int, last bool) {
+	var buf [stripCols]float32
+	best := buf[:len(out)]
+	for c := range out {
+		out[c], best[c] = 0, sign*x[c]
+	}
+	for r := 1; r < n; r++ {
+		row := x[r*step:][:len(out)]
+		for c, v := range row {
+			if v *= sign; v > best[c] || last && v == best[c] {
+				out[c], best[c] = int64(r), v
+			}
+		}
+	}
 }

@@ -44,9 +44,13 @@ func castKernel(p *Prep) (Kernel, bool) {
 func toFloat32(from tensor.DType) conversion {
 	switch from {
 	case tensor.Uint8, tensor.Bool:
-		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Data[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) {
+			kernel.FromBytes(out.Float32s()[lo:hi], in.Data[lo:hi], false, 0, 1)
+		}
 	case tensor.Int8:
-		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Int8s()[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) {
+			kernel.FromBytes(out.Float32s()[lo:hi], in.Data[lo:hi], true, 0, 1)
+		}
 	case tensor.Int32:
 		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(out.Float32s()[lo:hi], in.Int32s()[lo:hi]) }
 	case tensor.Int64:
@@ -66,10 +70,7 @@ func toFloat32(from tensor.DType) conversion {
 		}
 	case tensor.BFloat16:
 		return func(out, in *tensor.Tensor, lo, hi int) {
-			d := out.Float32s()[lo:hi]
-			for i, v := range in.Uint16s()[lo:hi] {
-				d[i] = math.Float32frombits(uint32(v) << 16)
-			}
+			kernel.FromBFloat16(out.Float32s()[lo:hi], in.Uint16s()[lo:hi])
 		}
 	}
 	return nil
@@ -87,22 +88,11 @@ func fromFloat32(to tensor.DType) conversion {
 		}
 	case tensor.BFloat16:
 		return func(out, in *tensor.Tensor, lo, hi int) {
-			d := out.Uint16s()[lo:hi]
-			for i, v := range in.Float32s()[lo:hi] {
-				b := math.Float32bits(v)
-				if v != v {
-					d[i] = uint16(b>>16) | 0x40
-					continue
-				}
-				d[i] = uint16((b + 0x7fff + b>>16&1) >> 16)
-			}
+			kernel.ToBFloat16(out.Uint16s()[lo:hi], in.Float32s()[lo:hi])
 		}
 	case tensor.Bool:
 		return func(out, in *tensor.Tensor, lo, hi int) {
-			d := out.Bools()[lo:hi]
-			for i, v := range in.Float32s()[lo:hi] {
-				d[i] = v != 0
-			}
+			kernel.CompareScalar(kernel.NotEqual, out.Bools()[lo:hi], in.Float32s()[lo:hi], 0)
 		}
 	case tensor.Int64:
 		return func(out, in *tensor.Tensor, lo, hi int) { truncLoop(out.Int64s()[lo:hi], in.Float32s()[lo:hi]) }

@@ -90,7 +90,13 @@ func (o cumulative) kernel(p *Prep) (Kernel, bool) {
 	exclusive, reverse := p.Node.Int("exclusive", 0) != 0, p.Node.Int("reverse", 0) != 0
 	return Kernel{Over: 1, Run: rowKernel(P*Q, n, func(in, out []*tensor.Tensor, lo, hi int) {
 		x, y := in[0].Float32s(), out[0].Float32s()
-		for r := lo; r < hi; r++ {
+		r := lo
+		if o.name == "CumSum" && Q == 1 && !exclusive && !reverse {
+			for ; r+4 <= hi; r += 4 {
+				cumSumRows(y[r*n:(r+4)*n], x[r*n:(r+4)*n], n)
+			}
+		}
+		for ; r < hi; r++ {
 			at, step := r/Q*n*Q+r%Q, Q
 			if reverse {
 				at, step = at+(n-1)*Q, -Q
@@ -108,6 +114,17 @@ func (o cumulative) kernel(p *Prep) (Kernel, bool) {
 			}
 		}
 	})}, true
+}
+
+// cumSumRows does four rows at once: the sums of one row wait for each other.
+func cumSumRows(y, x []float32, n int) {
+	var a, b, c, d float64
+	y0, y1, y2, y3 := y[:n], y[n:][:n], y[2*n:][:n], y[3*n:][:n]
+	x1, x2, x3 := x[n:][:n], x[2*n:][:n], x[3*n:][:n]
+	for i, v := range x[:n] {
+		a, b, c, d = a+float64(v), b+float64(x1[i]), c+float64(x2[i]), d+float64(x3[i])
+		y0[i], y1[i], y2[i], y3[i] = float32(a), float32(b), float32(c), float32(d)
+	}
 }
 
 var (

@@ -124,11 +124,5 @@ func blockView(n *graph.Node, x tensor.Shape, toSpace bool) permute6 {
 func (v permute6) offsets() []int { return offsets(v.shape, v.strides, 0) }
 
 func (v permute6) kernel(p *Prep) (Kernel, bool) {
-	s, ok := newStrided(p.Out[0].DType, v.shape, v.strides, 0)
-	if !ok {
-		return Kernel{}, false
-	}
-	return Kernel{Run: split(s.tasks(), func(in, out []*tensor.Tensor, _ []byte, task int) {
-		s.copy(out[0].Data, in[0].Data, task)
-	})}, true
+	return stridedKernelOf(p, v.shape, v.strides)
 }

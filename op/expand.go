@@ -63,18 +63,13 @@ var opTile = Op{
 		return nil
 	},
 	Ref: func(c *Call) error {
-		in, out := c.In[0].Shape, c.Out[0].Shape
-		// Seen as [r0, d0, r1, d1, ...] the input is repeated along the even axes.
-		shape, strides, own := tensor.Shape{}, []int{}, in.Strides()
-		for i := range in {
-			r := 0
-			if in[i] > 0 {
-				r = out[i] / in[i]
-			}
-			shape, strides = append(shape, r, in[i]), append(strides, 0, own[i])
-		}
+		shape, strides := tiled(c.In[0].Shape, c.Out[0].Shape)
 		copyElems(c.Out[0], c.In[0], offsets(shape, strides, 0))
 		return nil
+	},
+	Prepare: func(p *Prep) (Kernel, bool) {
+		shape, strides := tiled(p.In[0].Shape, p.Out[0].Shape)
+		return stridedKernelOf(p, shape, strides)
 	},
 	Grad: func(c *GradCall) []*graph.Value {
 		b, x := c.B, c.In[0]
@@ -88,6 +83,19 @@ var opTile = Op{
 		}
 		return one(reduceSum(b, b.Op("Reshape", c.DOut[0], reshape(b, pairs, -1)), 0, even...))
 	},
+}
+
+// tiled is the output of a Tile seen as [r0, d0, r1, d1, ...]: the input is repeated along the even axes.
+func tiled(in, out tensor.Shape) (shape tensor.Shape, strides []int) {
+	own := in.Strides()
+	for i := range in {
+		r := 0
+		if in[i] > 0 {
+			r = out[i] / in[i]
+		}
+		shape, strides = append(shape, r, in[i]), append(strides, 0, own[i])
+	}
+	return shape, strides
 }
 
 // Range is start, start + delta, ... up to but not including limit; all scalars.

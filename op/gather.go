@@ -74,10 +74,27 @@ func indexCheck(idx *tensor.Tensor, n int64) error {
 func gather(out, x, idx *tensor.Tensor, at int) {
 	P, n, K := x.Shape[:at].Elems(), x.Shape[at], idx.Elems()
 	q := x.DType.Bytes(x.Shape[at+1:].Elems())
-	for p := 0; p < P; p++ {
-		for k := 0; k < K; k++ {
-			i := wrap(index(idx, k), n)
-			copy(out.Data[(p*K+k)*q:(p*K+k+1)*q], x.Data[(p*n+i)*q:])
+	switch q { // single elements do not pay for a copy each
+	case 4:
+		gatherOnes[uint32](out.Data, x.Data, idx, P, n, K)
+	case 8:
+		gatherOnes[uint64](out.Data, x.Data, idx, P, n, K)
+	default:
+		for p := 0; p < P; p++ {
+			for k := 0; k < K; k++ {
+				i := wrap(index(idx, k), n)
+				copy(out.Data[(p*K+k)*q:(p*K+k+1)*q], x.Data[(p*n+i)*q:])
+			}
+		}
+	}
+}
+
+func gatherOnes[T uint32 | uint64](out, x []byte, idx *tensor.Tensor, P, n, K int) {
+	d, s := words[T](out), words[T](x)
+	for k := range K {
+		i := wrap(index(idx, k), n)
+		for p := range P {
+			d[p*K+k] = s[p*n+i]
 		}
 	}
 }

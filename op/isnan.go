@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -30,9 +31,8 @@ func predicate(name string, since int, attrs string, f func(n *graph.Node, x flo
 				lo, hi := bounds(n, task)
 				d := out[0].Bools()[lo:hi]
 				if name == "IsNaN" {
-					for i, x := range in[0].Float32s()[lo:hi] {
-						d[i] = x != x
-					}
+					x := in[0].Float32s()[lo:hi]
+					kernel.Compare(kernel.NotEqual, d, x, x)
 					return
 				}
 				for i, x := range in[0].Float32s()[lo:hi] {

@@ -194,14 +194,7 @@ func dequantizeKernel(p *Prep) (Kernel, bool) {
 		if len(in) > 2 && in[2] != nil {
 			zero = float32(in[2].Float(0))
 		}
-		y, s, q := out[0].Float32s()[lo:hi], in[1].Float32s()[0], in[0].Data[lo:hi]
-		for i, v := range q {
-			x := float32(v)
-			if d == tensor.Int8 {
-				x = float32(int8(v))
-			}
-			y[i] = (x - zero) * s
-		}
+		kernel.FromBytes(out[0].Float32s()[lo:hi], in[0].Data[lo:hi], d == tensor.Int8, zero, in[1].Float32s()[0])
 	})}, true
 }
 

@@ -149,6 +149,13 @@ func transposeKernel(p *Prep) (Kernel, bool) {
 	return stridedKernel(p, 0, permuted(p.In[0].Shape, permutation(p.Node, len(p.In[0].Shape))), 0)
 }
 
+// stridedKernelOf copies input 0, seen with another shape than the output has.
+func stridedKernelOf(p *Prep, shape tensor.Shape, strides []int) (Kernel, bool) {
+	q := *p
+	q.Out = []*tensor.Tensor{{DType: p.Out[0].DType, Shape: shape}}
+	return stridedKernel(&q, 0, strides, 0)
+}
+
 func expandKernel(p *Prep) (Kernel, bool) {
 	return stridedKernel(p, 0, broadcastStrides(p.Out[0].Shape, p.In[0].Shape), 0)
 }

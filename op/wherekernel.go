@@ -107,13 +107,10 @@ func fillFloats(d []float32, v float32) {
 
 func chooseRow[T uint8 | uint16 | uint64](dst, q, a, b []byte, step [3]int) {
 	d, x, y := words[T](dst), words[T](a), words[T](b)
-	c, i, j := 0, 0, 0
+	c, i, j := 0, 0, 0 // q holds 0 or 1: no branch that a processor has to guess
 	for k := range d {
 		v := y[j]
-		if q[c] != 0 {
-			v = x[i]
-		}
-		d[k] = v
+		d[k] = v ^ (v^x[i])&-T(q[c])
 		c, i, j = c+step[0], i+step[1], j+step[2]
 	}
 }

@@ -2,7 +2,7 @@ package kernel
 
 import "math"
 
-// Comparison is a test of two numbers; it fails with NaN.
+// Comparison is a test of two numbers. NaN fails all but NotEqual.
 type Comparison uint8
 
 // The comparisons of Compare and CompareScalar.
@@ -12,6 +12,7 @@ const (
 	LessEqual
 	Greater
 	GreaterEqual
+	NotEqual
 )
 
 // ordered are the types that compareRef tests.
@@ -48,6 +49,11 @@ func compareRef[T ordered](op Comparison, q []bool, a, b []T, step int) {
 			q[i] = v >= b[j]
 			j += step
 		}
+	case NotEqual:
+		for i, v := range a {
+			q[i] = v != b[j]
+			j += step
+		}
 	}
 }
 
@@ -73,6 +79,8 @@ func Compare(op Comparison, q []bool, a, b []float32) {
 			vgt(n, d, x, y)
 		case GreaterEqual:
 			vge(n, d, x, y)
+		case NotEqual:
+			vne(n, d, x, y)
 		}
 	}
 	if n < len(a) {
@@ -99,6 +107,8 @@ func CompareScalar(op Comparison, q []bool, a []float32, s float32) {
 			vgts(n, d, x, s)
 		case GreaterEqual:
 			vges(n, d, x, s)
+		case NotEqual:
+			vnes(n, d, x, s)
 		}
 	}
 	if n < len(a) {
@@ -145,6 +155,56 @@ func Narrow(half []uint16, x []float32) {
 	}
 	for i := n; i < len(x); i++ {
 		half[i] = narrowRef(x[i])
+	}
+}
+
+// FromBytes is dst = (q - zero) scale; q is taken as signed if signed is set.
+func FromBytes(dst []float32, q []uint8, signed bool, zero, scale float32) {
+	n := 0
+	if fast() {
+		if n = len(q) &^ 15; n > 0 && signed {
+			vsignedbytes(n, &dst[:len(q)][0], &q[0], zero, scale)
+		} else if n > 0 {
+			vbytes(n, &dst[:len(q)][0], &q[0], zero, scale)
+		}
+	}
+	for i := n; i < len(q); i++ {
+		v := float32(q[i])
+		if signed {
+			v = float32(int8(q[i]))
+		}
+		dst[i] = float32(v-zero) * scale
+	}
+}
+
+// FromBFloat16 converts bfloat16 to single precision.
+func FromBFloat16(dst []float32, half []uint16) {
+	n := 0
+	if fast() {
+		if n = len(half) &^ 15; n > 0 {
+			vfrombf16(n, &dst[:len(half)][0], &half[0])
+		}
+	}
+	for i := n; i < len(half); i++ {
+		dst[i] = math.Float32frombits(uint32(half[i]) << 16)
+	}
+}
+
+// ToBFloat16 converts single precision to bfloat16, to nearest even.
+func ToBFloat16(half []uint16, x []float32) {
+	n := 0
+	if fast() {
+		if n = len(x) &^ 15; n > 0 {
+			vtobf16(n, &half[:len(x)][0], &x[0])
+		}
+	}
+	for i := n; i < len(x); i++ {
+		b := math.Float32bits(x[i])
+		if x[i] != x[i] {
+			half[i] = uint16(b>>16) | 0x40
+		} else {
+			half[i] = uint16((b + 0x7fff + b>>16&1) >> 16)
+		}
 	}
 }
 

@@ -1516,6 +1516,44 @@ func vges(n int, q *uint8, a *float32, s float32) {
 	vges256(n, q, a, s)
 }
 
+// vne512 is q = a != b. n is a positive multiple of 16.
+//
+//go:noescape
+func vne512(n int, q *uint8, a *float32, b *float32)
+
+// vne256 is q = a != b. n is a positive multiple of 16.
+//
+//go:noescape
+func vne256(n int, q *uint8, a *float32, b *float32)
+
+// vne is q = a != b. n is a positive multiple of 16.
+func vne(n int, q *uint8, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vne512(n, q, a, b)
+		return
+	}
+	vne256(n, q, a, b)
+}
+
+// vnes512 is q = a != s. n is a positive multiple of 16.
+//
+//go:noescape
+func vnes512(n int, q *uint8, a *float32, s float32)
+
+// vnes256 is q = a != s. n is a positive multiple of 16.
+//
+//go:noescape
+func vnes256(n int, q *uint8, a *float32, s float32)
+
+// vnes is q = a != s. n is a positive multiple of 16.
+func vnes(n int, q *uint8, a *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vnes512(n, q, a, s)
+		return
+	}
+	vnes256(n, q, a, s)
+}
+
 // vselect512 is dst = q ? a : b. n is a positive multiple of 16.
 //
 //go:noescape
@@ -1533,6 +1571,82 @@ func vselect(n int, dst *float32, q *uint8, a *float32, b *float32) {
 		return
 	}
 	vselect256(n, dst, q, a, b)
+}
+
+// vbytes512 is dst = (q - zero)*scale. n is a positive multiple of 16.
+//
+//go:noescape
+func vbytes512(n int, dst *float32, q *uint8, zero float32, scale float32)
+
+// vbytes256 is dst = (q - zero)*scale. n is a positive multiple of 16.
+//
+//go:noescape
+func vbytes256(n int, dst *float32, q *uint8, zero float32, scale float32)
+
+// vbytes is dst = (q - zero)*scale. n is a positive multiple of 16.
+func vbytes(n int, dst *float32, q *uint8, zero float32, scale float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vbytes512(n, dst, q, zero, scale)
+		return
+	}
+	vbytes256(n, dst, q, zero, scale)
+}
+
+// vsignedbytes512 is dst = (q - zero)*scale for signed q. n is a positive multiple of 16.
+//
+//go:noescape
+func vsignedbytes512(n int, dst *float32, q *uint8, zero float32, scale float32)
+
+// vsignedbytes256 is dst = (q - zero)*scale for signed q. n is a positive multiple of 16.
+//
+//go:noescape
+func vsignedbytes256(n int, dst *float32, q *uint8, zero float32, scale float32)
+
+// vsignedbytes is dst = (q - zero)*scale for signed q. n is a positive multiple of 16.
+func vsignedbytes(n int, dst *float32, q *uint8, zero float32, scale float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsignedbytes512(n, dst, q, zero, scale)
+		return
+	}
+	vsignedbytes256(n, dst, q, zero, scale)
+}
+
+// vfrombf16512 converts bfloat16 to single precision. n is a positive multiple of 16.
+//
+//go:noescape
+func vfrombf16512(n int, dst *float32, half *uint16)
+
+// vfrombf16256 converts bfloat16 to single precision. n is a positive multiple of 16.
+//
+//go:noescape
+func vfrombf16256(n int, dst *float32, half *uint16)
+
+// vfrombf16 converts bfloat16 to single precision. n is a positive multiple of 16.
+func vfrombf16(n int, dst *float32, half *uint16) {
+	if cpu.Active() == cpu.AVX512 {
+		vfrombf16512(n, dst, half)
+		return
+	}
+	vfrombf16256(n, dst, half)
+}
+
+// vtobf16512 converts single precision to bfloat16, to nearest even. n is a positive multiple of 16.
+//
+//go:noescape
+func vtobf16512(n int, half *uint16, x *float32)
+
+// vtobf16256 converts single precision to bfloat16, to nearest even. n is a positive multiple of 16.
+//
+//go:noescape
+func vtobf16256(n int, half *uint16, x *float32)
+
+// vtobf16 converts single precision to bfloat16, to nearest even. n is a positive multiple of 16.
+func vtobf16(n int, half *uint16, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtobf16512(n, half, x)
+		return
+	}
+	vtobf16256(n, half, x)
 }
 
 // vwiden512 converts half precision to single. n is a positive multiple of 16.

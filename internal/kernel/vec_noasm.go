@@ -178,7 +178,21 @@ func vge(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly")
 
 func vges(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
 
+func vne(n int, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vnes(n int, q *uint8, a *float32, s float32) { panic("kernel: no assembly") }
+
 func vselect(n int, dst *float32, q *uint8, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vbytes(n int, dst *float32, q *uint8, zero float32, scale float32) { panic("kernel: no assembly") }
+
+func vsignedbytes(n int, dst *float32, q *uint8, zero float32, scale float32) {
+	panic("kernel: no assembly")
+}
+
+func vfrombf16(n int, dst *float32, half *uint16) { panic("kernel: no assembly") }
+
+func vtobf16(n int, half *uint16, x *float32) { panic("kernel: no assembly") }
 
 func vwiden(n int, dst *float32, half *uint16) { panic("kernel: no assembly") }
 

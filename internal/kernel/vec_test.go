@@ -114,7 +114,7 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 		}
 		return func() (out []float32) {
 			q, bytes, half, d := make([]bool, n), make([]uint8, n), make([]uint16, n), make([]float32, n)
-			for op := Equal; op <= GreaterEqual; op++ {
+			for op := Equal; op <= NotEqual; op++ {
 				Compare(op, q, a, b)
 				for i, v := range q {
 					bytes[i] = 0
@@ -128,6 +128,16 @@ var vecCases = map[string]func(r *rand.Rand, n int, odd bool) func() []float32{
 				for _, v := range q {
 					out = append(out, map[bool]float32{true: 1}[v])
 				}
+			}
+			ToBFloat16(half, a)
+			FromBFloat16(d, half)
+			out = append(out, d...)
+			for _, signed := range []bool{false, true} {
+				for i, v := range a {
+					bytes[i] = uint8(math.Float32bits(v) >> 20)
+				}
+				FromBytes(d, bytes, signed, 3, 0.7)
+				out = append(out, d...)
 			}
 			Narrow(half, a)
 			Widen(d, half)

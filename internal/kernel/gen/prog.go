@@ -114,6 +114,7 @@ const (
 	less      = 1
 	lessEqual = 2
 	unordered = 3
+	notEqual  = 4
 
 	greaterEqual = 13
 	greater      = 14

@@ -115,7 +115,7 @@ func choices() []kernelFn {
 	for _, c := range []struct {
 		name, sign string
 		pred       int
-	}{{"veq", "==", equal}, {"vlt", "<", less}, {"vle", "<=", lessEqual}, {"vgt", ">", greater}, {"vge", ">=", greaterEqual}} {
+	}{{"veq", "==", equal}, {"vlt", "<", less}, {"vle", "<=", lessEqual}, {"vgt", ">", greater}, {"vge", ">=", greaterEqual}, {"vne", "!=", notEqual}} {
 		test := func(v vm, p map[string]string, second func(h int) string) {
 			if v.wide {
 				v.i("VCMPPS $%d, %s, Z0, K1", c.pred, second(0))
@@ -155,6 +155,47 @@ func choices() []kernelFn {
 			v.i("VBLENDVPS %s, %d(%s), %s, %s", v.reg(0, h), 32*h, p["a"], v.reg(1, h), v.reg(1, h))
 		})
 		v.store(1, p["dst"])
+	}}, kernelFn{name: "vbytes", doc: "is dst = (q - zero)*scale.", ptrs: []string{"dst", "q"}, f32s: []string{"zero", "scale"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
+		widen(v, p["q"], "VPMOVZXBD", 8)
+		v.op("VSUBPS", 0, 0, 7)
+		v.op("VMULPS", 0, 0, 6)
+		v.store(0, p["dst"])
+	}}, kernelFn{name: "vsignedbytes", doc: "is dst = (q - zero)*scale for signed q.", ptrs: []string{"dst", "q"}, f32s: []string{"zero", "scale"}, step: map[string]int{"q": 16}, each: func(v vm, p map[string]string) {
+		widen(v, p["q"], "VPMOVSXBD", 8)
+		v.op("VSUBPS", 0, 0, 7)
+		v.op("VMULPS", 0, 0, 6)
+		v.store(0, p["dst"])
+	}}, kernelFn{name: "vfrombf16", doc: "converts bfloat16 to single precision.", ptrs: []string{"dst", "half"}, step: map[string]int{"half": 32}, each: func(v vm, p map[string]string) {
+		v.halves(func(h int) {
+			v.i("VPMOVZXWD %d(%s), %s", 16*h, p["half"], v.reg(0, h))
+			v.i("VPSLLD $16, %s, %s", v.reg(0, h), v.reg(0, h))
+		})
+		v.store(0, p["dst"])
+	}}, kernelFn{name: "vtobf16", doc: "converts single precision to bfloat16, to nearest even.", ptrs: []string{"half", "x"}, step: map[string]int{"half": 32}, each: func(v vm, p map[string]string) {
+		v.load(p["x"], 0)
+		v.imm("VPSRLD", 16, 1, 0)
+		and, or := "VPAND", "VPOR"
+		if v.wide {
+			and, or = "VPANDD", "VPORD"
+		}
+		v.opm(and, 2, 1, v.bits(1))
+		v.opm("VPADDD", 2, 2, v.bits(0x7fff))
+		v.op("VPADDD", 2, 2, 0)
+		v.imm("VPSRLD", 16, 2, 2)
+		v.opm(or, 1, 1, v.bits(0x40)) // what a NaN becomes
+		if v.wide {
+			v.i("VCMPPS $3, Z0, Z0, K1")
+			v.i("VMOVDQA32 Z1, K1, Z2")
+			v.i("VPMOVDW Z2, (%s)", p["half"])
+			return
+		}
+		v.halves(func(h int) {
+			v.i("VCMPPS $3, %[1]s, %[1]s, %[1]s", v.reg(0, h))
+			v.i("VBLENDVPS %s, %s, %s, %s", v.reg(0, h), v.reg(1, h), v.reg(2, h), v.reg(2, h))
+		})
+		v.i("VPACKUSDW Y5, Y4, Y4") // per 128 bits: 0-3 8-11 | 4-7 12-15
+		v.i("VPERMQ $0xd8, Y4, Y4")
+		v.i("VMOVDQU Y4, (%s)", p["half"])
 	}}, kernelFn{name: "vwiden", doc: "converts half precision to single.", ptrs: []string{"dst", "half"}, step: map[string]int{"half": 32}, each: func(v vm, p map[string]string) {
 		v.halves(func(h int) { v.i("VCVTPH2PS %d(%s), %s", 16*h, p["half"], v.reg(0, h)) })
 		v.store(0, p["dst"])
@@ -162,6 +203,14 @@ func choices() []kernelFn {
 		v.load(p["x"], 0)
 		v.halves(func(h int) { v.i("VCVTPS2PH $0, %s, %d(%s)", v.reg(0, h), 16*h, p["half"]) })
 	}})
+}
+
+// widen loads 16 small integers as numbers.
+func widen(v vm, ptr, ins string, bytes int) {
+	v.halves(func(h int) {
+		v.i("%s %d(%s), %s", ins, bytes*h, ptr, v.reg(0, h))
+		v.i("VCVTDQ2PS %s, %s", v.reg(0, h), v.reg(0, h))
+	})
 }
 
 // quants convert between float32 and the integers of quantized layers.
