@@ -471,11 +471,11 @@ func typed(p *onnx.TensorProto, d tensor.DType, shape tensor.Shape, n int) (*ten
 		have = len(p.Int64Data)
 	case tensor.Uint32, tensor.Uint64:
 		have = len(p.Uint64Data)
-	case tensor.Int4, tensor.Uint4:
-		have = 2 * len(p.Int32Data)
-		n = (n + 1) &^ 1
 	default:
 		have = len(p.Int32Data)
+		if d.Bits() < 8 { // a byte of packed elements per number
+			n = d.Bytes(n)
+		}
 	}
 	if have != n {
 		return nil, fault.New(fault.Malformed, "", "%d values for %s %s", have, d, shape)

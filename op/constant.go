@@ -38,7 +38,7 @@ func constantOf(c *InferCall) (*tensor.Tensor, error) {
 		return nil, c.Errorf("attribute %q is the parameter of a function", a.Name)
 	case a.Name == "value" && a.Kind == graph.AttrTensor && a.T != nil:
 		n, ok := a.T.Shape.CheckedElems()
-		if !ok || !numeric(a.T.DType) || a.T.DType.Bytes(n) != len(a.T.Data) {
+		if !ok || !numeric(a.T.DType) && !a.T.DType.Stored() || a.T.DType.Bytes(n) != len(a.T.Data) {
 			return nil, c.Errorf("%d bytes do not fill %s %s", len(a.T.Data), a.T.DType, a.T.Shape)
 		}
 		return a.T, nil
@@ -103,7 +103,7 @@ func (c *InferCall) shapeFrom(i int) ([]graph.Dim, error) {
 
 // Shape lists the sizes of axes start to end (since opset 15; all before).
 var opShape = Op{
-	Name: "Shape", Since: 1, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: "start end",
+	Name: "Shape", Since: 1, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: "start end", Stored: true,
 	NoGrad: "its output is an integer",
 	Infer: func(c *InferCall) error {
 		if c.In[0].Shape == nil {

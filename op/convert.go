@@ -6,8 +6,8 @@ import (
 	"muster/tensor"
 )
 
-// numeric reports whether operators compute on d. Strings and packed 4-bit types are only stored.
-func numeric(d tensor.DType) bool { return d == tensor.Bool || d.Bits() >= 8 }
+// numeric reports whether operators compute on d. Strings and types of few bits are only stored.
+func numeric(d tensor.DType) bool { return d.Bits() >= 8 && !d.Stored() }
 
 func widen[T float32 | int8 | int16 | int32 | uint8 | uint16 | uint32](v []T) []float64 {
 	out := make([]float64, len(v))

@@ -74,7 +74,7 @@ func (f *inference) node(o *Op, n *graph.Node) error {
 		if v != nil && v.DType == tensor.Undefined {
 			return fault.New(fault.Mismatch, n.Place(), "the type of input %d, %q, is not known", i, v.Name)
 		}
-		if v != nil && !numeric(v.DType) && !(o.Types && v.DType.IsContainer()) {
+		if v != nil && !numeric(v.DType) && !(o.Types && v.DType.IsContainer()) && !((o.Stored || o.View && i == 0) && v.DType.Stored()) {
 			return fault.New(fault.Unsupported, n.Place(), "input %d is %s", i, v.DType)
 		}
 	}

@@ -11,9 +11,13 @@ import (
 // predicate is an operator that asks a question about every number.
 func predicate(name string, since int, attrs string, f func(n *graph.Node, x float64) bool) Op {
 	return Op{
-		Name: name, Since: since, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: attrs, NoGrad: "its output is bool",
+		Name: name, Since: since, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 1, Attrs: attrs, Stored: true, NoGrad: "its output is bool",
 		Infer: func(c *InferCall) error {
 			c.Set(0, tensor.Bool, c.In[0].Shape)
+			switch c.In[0].DType {
+			case tensor.Float8E4M3FN, tensor.Float8E4M3FNUZ, tensor.Float8E5M2, tensor.Float8E5M2FNUZ:
+				return nil
+			}
 			return c.wantFloat(0)
 		},
 		Ref: func(c *Call) error {

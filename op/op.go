@@ -65,6 +65,9 @@ type Op struct {
 	// Types says that inputs may be sequences or optionals (tensor.Sequence, tensor.Optional).
 	Types bool
 
+	// Stored says that inputs may be of types that are stored only (tensor.DType.Stored).
+	Stored bool
+
 	// Flops returns the floating-point (or integer) operations of one call; nil: one per output element.
 	Flops func(in, out []*graph.Value) int64
 }

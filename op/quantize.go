@@ -10,13 +10,23 @@ import (
 // quantRange returns the least and greatest value of an 8 or 16 bit integer type.
 func quantRange(d tensor.DType) (lo, hi float64) { return float64(lowest(d)), float64(highest(d)) }
 
-// scaleRule checks scale and zero point (inputs 1 and 2) of a (de)quantizer of x: one value, or one per entry of the axis.
+// scaleRule checks scale and zero point (inputs 1 and 2) of a (de)quantizer of x: one value, one per entry of the axis, or
+// one per block of block_size entries.
 func (c *InferCall) scaleRule(x []graph.Dim) error {
-	if c.Node.Int("block_size", 0) != 0 {
-		return c.unsupported("block_size is not supported")
+	if z := c.in(2); z != nil {
+		m, ok1 := known(c.In[1].Shape)
+		n, ok2 := known(z.Shape)
+		if err := c.alike(1, 2); err != nil && !(ok1 && ok2 && m == 1 && n == 1) { // a scalar and one number are the same
+			return err
+		}
 	}
-	if err := firstErr(c.wantFloat(1), c.alike(1, 2)); err != nil {
-		return err
+	if c.In[1].DType != tensor.Float8E8M0 {
+		if err := c.wantFloat(1); err != nil {
+			return err
+		}
+	}
+	if b := c.Node.Int("block_size", 0); b != 0 {
+		return c.blockRule(x, b)
 	}
 	s := c.In[1].Shape
 	if x == nil || s == nil || len(s) == 0 {
@@ -38,14 +48,62 @@ func (c *InferCall) scaleRule(x []graph.Dim) error {
 	return nil
 }
 
-// perAxis lists for every element of shape which scale it uses.
-func perAxis(shape tensor.Shape, a int64, scales int) []int {
-	if scales == 1 {
+// blockRule checks the shape of a scale per block of b entries of the axis.
+func (c *InferCall) blockRule(x []graph.Dim, b int64) error {
+	s := c.In[1].Shape
+	if b < 0 {
+		return c.Errorf("block_size %d", b)
+	}
+	if x == nil || s == nil {
+		return nil
+	}
+	at, err := axis(c.Node.Place(), c.Node.Int("axis", 1), len(x))
+	if err != nil {
+		return err
+	}
+	ok := len(s) == len(x)
+	for i := 0; ok && i < len(x); i++ {
+		want := x[i]
+		if i == at && want.Known() {
+			want = graph.D(int((int64(want.Size) + b - 1) / b))
+		}
+		ok = !want.Known() || !s[i].Known() || want.Size == s[i].Size
+	}
+	if !ok {
+		return c.Errorf("the scales %v for blocks of %d along axis %d of %v", s, b, at, x)
+	}
+	return nil
+}
+
+// scaleOf lists for every element of shape which of the scales it uses.
+func scaleOf(n *graph.Node, shape, scales tensor.Shape) []int {
+	b := n.Int("block_size", 0)
+	if b == 0 && scales.Elems() == 1 {
 		return make([]int, shape.Elems())
 	}
-	st := make([]int, len(shape))
-	st[wrap(a, len(shape))] = 1
-	return offsets(shape, st, 0)
+	at := wrap(n.Int("axis", 1), len(shape))
+	if b == 0 {
+		st := make([]int, len(shape))
+		st[at] = 1
+		return offsets(shape, st, 0)
+	}
+	// Element (p, i, q) of [P, n, Q] uses scale (p, i / b, q).
+	to := make([]int, shape.Elems())
+	N, Q, S := shape[at], shape[at+1:].Elems(), scales[at]
+	for k := range to {
+		p, i, q := k/(N*Q), k/Q%N, k%Q
+		to[k] = (p*S+int(int64(i)/b))*Q + q
+	}
+	return to
+}
+
+// quantizable reports whether d holds quantized numbers.
+func quantizable(d tensor.DType) bool {
+	switch d {
+	case tensor.Uint8, tensor.Int8, tensor.Uint16, tensor.Int16:
+		return true
+	}
+	return d.Stored() && d != tensor.Float8E8M0
 }
 
 // zeros returns the zero points as float64; n zeros if there is no such input.
@@ -66,9 +124,9 @@ func quantized(x, scale, zero, lo, hi float64) int64 {
 	return int64(min(max(q+zero, lo), hi))
 }
 
-// QuantizeLinear maps floats to 8 or 16 bit integers, per tensor or per axis.
+// QuantizeLinear maps floats to integers of 2 to 16 bits or to floats of 4 or 8, per tensor, axis or block.
 var opQuantizeLinear = Op{
-	Name: "QuantizeLinear", Since: 10, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 1, Attrs: "axis saturate output_dtype block_size precision",
+	Name: "QuantizeLinear", Since: 10, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 1, Attrs: "axis saturate output_dtype block_size precision", Stored: true,
 	NoGrad: "rounding to integers has no gradient",
 	Infer: func(c *InferCall) error {
 		d := tensor.DType(c.Node.Int("output_dtype", int64(tensor.Undefined)))
@@ -77,9 +135,7 @@ var opQuantizeLinear = Op{
 		} else if d == tensor.Undefined {
 			d = tensor.Uint8
 		}
-		switch d {
-		case tensor.Uint8, tensor.Int8, tensor.Uint16, tensor.Int16:
-		default:
+		if !quantizable(d) {
 			return c.unsupported("quantizing to %s is not supported", d)
 		}
 		if !c.In[0].DType.IsFloat() && c.In[0].DType != tensor.Int32 {
@@ -94,10 +150,24 @@ var opQuantizeLinear = Op{
 	Ref: func(c *Call) error {
 		x, scale := floats(c.In[0]), floats(c.In[1])
 		zero := zeros(c.in(2), len(scale))
-		lo, hi := quantRange(c.Out[0].DType)
+		d := c.Out[0].DType
+		use := scaleOf(c.Node, c.Out[0].Shape, c.In[1].Shape)
+		if _, ok := smallFloats[d]; ok {
+			for i, k := range use {
+				c.Out[0].SetCode(i, encodeFloat(d, float64(float32(x[i]/scale[k]))+zero[k], c.Node.Int("saturate", 1) != 0))
+			}
+			return nil
+		}
+		lo, hi := quantRange(d)
 		q := make([]int64, len(x))
-		for i, k := range perAxis(c.Out[0].Shape, c.Node.Int("axis", 1), len(scale)) {
+		for i, k := range use {
 			q[i] = quantized(x[i], scale[k], zero[k], lo, hi)
+		}
+		if d.Stored() {
+			for i, v := range q {
+				c.Out[0].SetCode(i, byte(v))
+			}
+			return nil
 		}
 		setInts(c.Out[0], q)
 		return nil
@@ -107,13 +177,11 @@ var opQuantizeLinear = Op{
 
 // DequantizeLinear is (x - zero) scale.
 var opDequantizeLinear = Op{
-	Name: "DequantizeLinear", Since: 10, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 1, Attrs: "axis block_size output_dtype",
+	Name: "DequantizeLinear", Since: 10, MinIn: 2, MaxIn: 3, MinOut: 1, MaxOut: 1, Attrs: "axis block_size output_dtype", Stored: true,
 	NoGrad: "its input is an integer, and scales are not differentiated",
 	Infer: func(c *InferCall) error {
-		switch c.In[0].DType {
-		case tensor.Uint8, tensor.Int8, tensor.Uint16, tensor.Int16, tensor.Int32:
-		default:
-			return c.Errorf("input 0 is %s", c.In[0].DType)
+		if d := c.In[0].DType; !quantizable(d) && d != tensor.Int32 {
+			return c.Errorf("input 0 is %s", d)
 		}
 		if z := c.in(2); z != nil && z.DType != c.In[0].DType {
 			return c.Errorf("the zero point is %s, input 0 is %s", z.DType, c.In[0].DType)
@@ -124,13 +192,16 @@ var opDequantizeLinear = Op{
 				return c.Errorf("output_dtype %s", d)
 			}
 		}
+		if !d.IsFloat() {
+			return c.Errorf("the scale is %s and there is no output_dtype", d)
+		}
 		c.Set(0, d, c.In[0].Shape)
 		return c.scaleRule(c.In[0].Shape)
 	},
 	Ref: func(c *Call) error {
 		x, scale := floats(c.In[0]), floats(c.In[1])
 		zero := zeros(c.in(2), len(scale))
-		for i, k := range perAxis(c.Out[0].Shape, c.Node.Int("axis", 1), len(scale)) {
+		for i, k := range scaleOf(c.Node, c.Out[0].Shape, c.In[1].Shape) {
 			x[i] = (x[i] - zero[k]) * scale[k]
 		}
 		setFloats(c.Out[0], x)

@@ -249,7 +249,7 @@ func zeroStart(tensor.DType) int64 { return 0 }
 
 func lowest(d tensor.DType) int64 {
 	switch d {
-	case tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64, tensor.Bool:
+	case tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint64, tensor.Bool, tensor.Uint2, tensor.Uint4:
 		return 0
 	case tensor.Int64:
 		return math.MinInt64
@@ -259,7 +259,7 @@ func lowest(d tensor.DType) int64 {
 
 func highest(d tensor.DType) int64 {
 	switch d {
-	case tensor.Uint8, tensor.Uint16, tensor.Uint32:
+	case tensor.Uint8, tensor.Uint16, tensor.Uint32, tensor.Uint2, tensor.Uint4:
 		return 1<<d.Bits() - 1
 	case tensor.Uint64:
 		return -1 // all bits

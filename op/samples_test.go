@@ -34,6 +34,7 @@ func samples() []sample {
 	randomOps(add)
 	signal(add)
 	einsumSamples(add)
+	stored(add)
 	return s
 }
 

@@ -31,8 +31,18 @@ const (
 	Uint32    DType = 12
 	Uint64    DType = 13
 	BFloat16  DType = 16
-	Uint4     DType = 21 // two per byte, low nibble first
-	Int4      DType = 22 // two per byte, low nibble first
+
+	// Types that are stored and converted, not computed with (see Stored).
+	Float8E4M3FN   DType = 17 // no infinities
+	Float8E4M3FNUZ DType = 18 // no infinities, no negative 0
+	Float8E5M2     DType = 19
+	Float8E5M2FNUZ DType = 20
+	Uint4          DType = 21 // two per byte, low nibble first
+	Int4           DType = 22 // two per byte, low nibble first
+	Float4E2M1     DType = 23 // two per byte, low nibble first
+	Float8E8M0     DType = 24 // a power of two
+	Uint2          DType = 25 // four per byte, lowest bits first
+	Int2           DType = 26 // four per byte, lowest bits first
 
 	Sequence DType = 128 // Items are its elements; a scalar shape and no data
 	Optional DType = 129 // one of Items, or none; a scalar shape and no data
@@ -49,6 +59,8 @@ var dtypes = map[DType]struct {
 	Int16: {"int16", 16}, Int32: {"int32", 32}, Int64: {"int64", 64}, String: {"string", 0},
 	Bool: {"bool", 8}, Float16: {"float16", 16}, Float64: {"float64", 64}, Uint32: {"uint32", 32},
 	Uint64: {"uint64", 64}, BFloat16: {"bfloat16", 16}, Uint4: {"uint4", 4}, Int4: {"int4", 4},
+	Float8E4M3FN: {"float8e4m3fn", 8}, Float8E4M3FNUZ: {"float8e4m3fnuz", 8}, Float8E5M2: {"float8e5m2", 8}, Float8E5M2FNUZ: {"float8e5m2fnuz", 8},
+	Float4E2M1: {"float4e2m1", 4}, Float8E8M0: {"float8e8m0", 8}, Uint2: {"uint2", 2}, Int2: {"int2", 2},
 	Sequence: {"sequence", 0}, Optional: {"optional", 0},
 }
 
@@ -325,6 +337,9 @@ func (t *Tensor) Float(i int) float64 {
 		return float64(math.Float32frombits(uint32(t.Uint16s()[i]) << 16))
 	case Float16:
 		return float64(Float16ToFloat32(t.Uint16s()[i]))
+	}
+	if t.DType.Stored() {
+		return t.DType.Decode(t.Code(i))
 	}
 	panic("tensor: Float of " + t.DType.String())
 }
