@@ -75,8 +75,8 @@ func (c *InferCall) blockRule(x []graph.Dim, b int64) error {
 	return nil
 }
 
-// scaleOf lists for every element of shape which of the scales it uses.
-func scaleOf(n *graph.Node, shape, scales tensor.Shape) []int {
+// scaleIndex lists for every element of shape which of the scales it uses.
+func scaleIndex(n *graph.Node, shape, scales tensor.Shape) []int {
 	b := n.Int("block_size", 0)
 	if b == 0 && scales.Elems() == 1 {
 		return make([]int, shape.Elems())
@@ -151,7 +151,7 @@ var opQuantizeLinear = Op{
 		x, scale := floats(c.In[0]), floats(c.In[1])
 		zero := zeros(c.in(2), len(scale))
 		d := c.Out[0].DType
-		use := scaleOf(c.Node, c.Out[0].Shape, c.In[1].Shape)
+		use := scaleIndex(c.Node, c.Out[0].Shape, c.In[1].Shape)
 		if _, ok := smallFloats[d]; ok {
 			for i, k := range use {
 				c.Out[0].SetCode(i, encodeFloat(d, float64(float32(x[i]/scale[k]))+zero[k], c.Node.Int("saturate", 1) != 0))
@@ -201,7 +201,7 @@ var opDequantizeLinear = Op{
 	Ref: func(c *Call) error {
 		x, scale := floats(c.In[0]), floats(c.In[1])
 		zero := zeros(c.in(2), len(scale))
-		for i, k := range scaleOf(c.Node, c.Out[0].Shape, c.In[1].Shape) {
+		for i, k := range scaleIndex(c.Node, c.Out[0].Shape, c.In[1].Shape) {
 			x[i] = (x[i] - zero[k]) * scale[k]
 		}
 		setFloats(c.Out[0], x)
