@@ -26,7 +26,7 @@ var (
 			}
 			return batchNormInfer(c)
 		},
-		Ref: batchNorm, Body: batchNormBody,
+		Ref: batchNorm, Body: batchNormBody, Prepare: batchNormInferenceKernel,
 	}
 	opBatchNormalization14 = Op{
 		Name: "BatchNormalization", Since: 14, MinIn: 5, MaxIn: 5, MinOut: 1, MaxOut: 3, Attrs: "epsilon momentum training_mode",
@@ -43,6 +43,12 @@ var (
 			return nil
 		},
 		Ref: batchNorm, Body: batchNormBody, Grad: batchNormGrad,
+		Prepare: func(p *Prep) (Kernel, bool) {
+			if p.Node.Int("training_mode", 0) == 0 {
+				return batchNormInferenceKernel(p)
+			}
+			return batchNormKernel(p, false)
+		},
 	}
 )
 
@@ -96,7 +102,7 @@ func batchNorm(c *Call) error {
 	x, scale, bias, mean, variance := floats(c.In[0]), floats(c.In[1]), floats(c.In[2]), floats(c.In[3]), floats(c.In[4])
 	s := c.In[0].Shape
 	N, C, O := s[0], s[1], s[2:].Elems()
-	if c.Node.Int("training_mode", 0) != 0 || c.Node.Op == "BatchNormalizationTraining" {
+	if c.Node.Int("training_mode", 0) != 0 || c.Node.Domain == graph.Domain {
 		old := [2][]float64{mean, variance}
 		mean, variance = channelMoments(x, N, C, O)
 		momentum := float64(c.Node.Float("momentum", 0.9))
@@ -243,6 +249,7 @@ var opBatchNormalizationTraining = Op{
 		return nil
 	},
 	Ref: batchNorm, Grad: batchNormTrainingGrad,
+	Prepare: func(p *Prep) (Kernel, bool) { return batchNormKernel(p, false) },
 	Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 		x := b.Op("Reshape", in[0], b.Ints(0, 0, -1)) // [N, C, O]
 		ch := func(v *graph.Value) *graph.Value { return reshape(b, v, -1, 1) }
@@ -296,6 +303,7 @@ var opBatchNormalizationGrad = Op{
 		}
 		return nil
 	},
+	Prepare: func(p *Prep) (Kernel, bool) { return batchNormGradKernel(p, false) },
 	Body: func(b *graph.Builder, _ *graph.Node, in []*graph.Value) []*graph.Value {
 		flat := func(v *graph.Value) *graph.Value { return b.Op("Reshape", v, b.Ints(0, 0, -1)) }
 		ch := func(v *graph.Value) *graph.Value { return reshape(b, v, -1, 1) }

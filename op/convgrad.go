@@ -124,8 +124,9 @@ var opConvGradWeight = Op{
 		c.Set(0, c.In[0].DType, s)
 		return nil
 	},
-	Ref:  convGradWeightRef,
-	Body: convGradWeightBody,
+	Ref:     convGradWeightRef,
+	Body:    convGradWeightBody,
+	Prepare: func(p *Prep) (Kernel, bool) { return convGradWeightKernel(p, false) },
 	Flops: func(in, out []*graph.Value) int64 {
 		w, _ := out[0].Static()
 		y, _ := in[1].Static()

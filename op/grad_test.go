@@ -17,7 +17,7 @@ import (
 var constantInputs = map[string][]int{"Dropout": {1}, "NegativeLogLikelihoodLoss": {2}, "CastLike": {1}, "Clip": {1, 2}, "SoftmaxCrossEntropyLoss": {2}}
 
 // firstOnly are operators whose further outputs are statistics, which have no gradient (said in the operator's file).
-var firstOnly = map[string]bool{"LayerNormalization": true, "BatchNormalization": true, "muster.BatchNormalizationTraining": true, "muster.Attention": true}
+var firstOnly = map[string]bool{"LayerNormalization": true, "BatchNormalization": true, "muster.BatchNormalizationTraining": true, "muster.BatchNormalizationTrainingNHWC": true, "muster.Attention": true}
 
 // gradSample is a sample in float64 with its backward graph. Outputs of g: the forward ones, then the gradients.
 type gradSample struct {

@@ -144,7 +144,7 @@ func poolDefaults(more ...graph.Attr) []graph.Attr {
 var (
 	opMaxPoolNHWC = lastForm{name: "MaxPoolNHWC", base: &opMaxPool, inputs: []int{0}, outputs: []int{0, 1},
 		defaults: poolDefaults(graph.Int("storage_order", 0)),
-		prepare:  func(p *Prep) (Kernel, bool) { return planesKernel(p, kernel.MaxPool) }}.op()
+		prepare:  func(p *Prep) (Kernel, bool) { return pooling(p, true) }}.op()
 	opAveragePoolNHWC = lastForm{name: "AveragePoolNHWC", base: &opAveragePool, inputs: []int{0}, outputs: []int{0},
 		defaults: poolDefaults(graph.Int("count_include_pad", 0)),
 		prepare:  func(p *Prep) (Kernel, bool) { return planesKernel(p, kernel.MeanPool) }}.op()

@@ -103,7 +103,7 @@ var opMaxPool = Op{
 	},
 	Ref:     maxPool,
 	Grad:    maxPoolGrad,
-	Prepare: func(p *Prep) (Kernel, bool) { return poolKernel(p, kernel.MaxPool) },
+	Prepare: func(p *Prep) (Kernel, bool) { return pooling(p, false) },
 }
 
 func maxPool(c *Call) error {
@@ -195,6 +195,7 @@ var opMaxPoolGrad = Op{
 		setFloats(c.Out[0], dx)
 		return nil
 	},
+	Prepare: func(p *Prep) (Kernel, bool) { return maxPoolGradKernel(p, false) },
 	Body: func(b *graph.Builder, _ *graph.Node, in []*graph.Value) []*graph.Value {
 		// A product with the one-hot rows of the indices.
 		total := b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 0)}, b.Op("Shape", in[2]))

@@ -93,6 +93,14 @@ func convolutions(add func(...sample)) {
 			sample{domain: graph.Domain, op: "AveragePoolNHWC", in: at(ff(1, 8, 7, 16)), attrs: more(w, kernel, graph.Int("count_include_pad", 1), graph.Int("ceil_mode", 1)), noSym: true})
 	}
 	add(sample{domain: graph.Domain, op: "MaxPoolNHWC", in: at(fd(2, 7, 3)), attrs: attrs(graph.Ints("kernel_shape", 2), graph.Int("rank", 3)), out: 2, noSym: true})
+	for _, sh := range [][]int{{2, 4, 5, 3}, {3, 8, 8, 32}, {2, 7, 7, 19}} {
+		C := sh[3]
+		add(sample{domain: graph.Domain, op: "BatchNormalizationTrainingNHWC", in: at(ff(sh...), ff(C), ff(C), konst(ff(C)), konst(fp(C))), attrs: attrs(graph.Float("momentum", 0.7), graph.Float("epsilon", 1e-2)), out: 5, tol: 2e-5},
+			sample{domain: graph.Domain, op: "BatchNormalizationGradNHWC", in: at(ff(sh...), ff(sh...), ff(C), ff(C), fp(C)), out: 3, tol: 1e-4})
+	}
+	add(sample{domain: graph.Domain, op: "ConvGradWeightNHWC", in: at(ff(2, 7, 6, 4), ff(2, 4, 3, 6)), attrs: attrs(kernel, graph.Ints("strides", 2, 2), graph.Ints("dilations", 1, 1), graph.Ints("pads", 1, 0, 1, 0)), tol: 5e-5, noSym: true},
+		sample{domain: graph.Domain, op: "MaxPoolNHWC", in: at(fd(2, 7, 6, 5)), attrs: attrs(kernel, graph.Ints("pads", 1, 1, 1, 0)), out: 2, noSym: true},
+		sample{domain: graph.Domain, op: "MaxPoolGradNHWC", in: at(ff(1, 3, 2), konst(arg{t: tensor.OfInt64([]int64{0, 6, 2, 7, 2, 9}, 1, 3, 2)}), konst(ff(1, 5, 2))), attrs: attrs(graph.Int("rank", 3)), noSym: true})
 	gw := func(x, dy []int, a ...graph.Attr) {
 		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
 	}

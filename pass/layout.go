@@ -1,6 +1,8 @@
 package pass
 
 import (
+	"slices"
+
 	"muster/graph"
 	"muster/op"
 	"muster/tensor"
@@ -21,6 +23,8 @@ type last struct {
 	b     *graph.Builder
 	twin  map[*graph.Value]*graph.Value // by value of the graph: the same with channels last
 	fired int
+
+	convolutional bool // a convolution was met
 }
 
 // of returns v with its channels last.
@@ -75,15 +79,21 @@ func spatialValue(v *graph.Value) bool {
 }
 
 func (l *last) node(n *graph.Node) {
-	if n.Domain != "" && n.FullOp() != "muster.Activation" || len(n.Inputs) == 0 || n.Inputs[0] == nil || n.Out(0) == nil || n.Outputs[0].Const != nil {
+	if n.Domain != "" && n.Domain != graph.Domain || len(n.Inputs) == 0 || n.Inputs[0] == nil || n.Out(0) == nil || n.Outputs[0].Const != nil {
 		return
 	}
 	done := false
+	if n.Domain == graph.Domain && n.Op != "Activation" {
+		if f, ok := forms[n.Op]; ok && l.form(n, f) {
+			l.fired++
+		}
+		return
+	}
 	switch n.Op {
 	case "Conv", "ConvTranspose":
 		done = l.conv(n)
 	case "MaxPool", "AveragePool":
-		done = n.Out(1) == nil && l.pool(n)
+		done = l.pool(n)
 	case "GlobalAveragePool":
 		done = l.global(n)
 	case "BatchNormalization":
@@ -92,6 +102,10 @@ func (l *last) node(n *graph.Node) {
 		done = l.along(n)
 	case "ReduceMean":
 		done = l.mean(n)
+	case "ReduceSum":
+		done = l.channelSum(n)
+	case "Expand":
+		done = l.expand(n)
 	default:
 		done = pointwise[n.Op] && l.pointwise(n)
 	}
@@ -109,6 +123,7 @@ func (l *last) conv(n *graph.Node) bool {
 	if !ok {
 		return false
 	}
+	l.convolutional = true
 	l.became(n.Outputs[0], l.b.Node(graph.Domain, "ConvNHWC", 1, []*graph.Value{l.of(x), w, n.In(2)}, attrs...)[0])
 	return true
 }
@@ -118,8 +133,84 @@ func (l *last) pool(n *graph.Node) bool {
 	if !spatialValue(x) || !spatialValue(n.Outputs[0]) || l.twin[x] == nil {
 		return false
 	}
-	attrs := append(append([]graph.Attr{}, n.Attrs...), graph.Int("rank", int64(len(x.Shape))))
-	l.became(n.Outputs[0], l.b.Node(graph.Domain, n.Op+"NHWC", 1, []*graph.Value{l.of(x)}, attrs...)[0])
+	return l.form(n, form{in: []int{0}, out: []int{0, 1}})
+}
+
+// form says which inputs and outputs of an operator have a channels-last form.
+type form struct{ in, out []int }
+
+// forms are the private operators that have a twin named ...NHWC.
+var forms = map[string]form{
+	"BatchNormalizationTraining": {[]int{0}, []int{0}}, "BatchNormalizationGrad": {[]int{0, 1}, []int{0}},
+	"ConvGradWeight": {[]int{0, 1}, nil}, "MaxPoolGrad": {[]int{0, 1, 2}, []int{0}},
+}
+
+// form puts the channels-last form of n in its place; at least one operand must be a twin.
+func (l *last) form(n *graph.Node, f form) bool {
+	in, known := append([]*graph.Value{}, n.Inputs...), false
+	for _, i := range f.in {
+		if _, ok := in[i].Static(); !ok || len(in[i].Shape) < 3 || len(in[i].Shape) > 5 {
+			return false
+		}
+		known = known || l.twin[in[i]] != nil
+	}
+	if !known || !spatialValue(n.Inputs[0]) {
+		return false
+	}
+	for _, i := range f.in {
+		in[i] = l.of(in[i])
+	}
+	attrs := append(append([]graph.Attr{}, n.Attrs...), graph.Int("rank", int64(len(n.Inputs[0].Shape))))
+	outs := append([]*graph.Value{}, l.b.Node(graph.Domain, n.Op+"NHWC", len(n.Outputs), in, attrs...)...)
+	for i, v := range n.Outputs {
+		switch {
+		case v == nil:
+			outs[i].Producer.Outputs[i] = nil
+		case slices.Contains(f.out, i):
+			l.became(v, outs[i])
+		default:
+			outs[i].DType, outs[i].Shape = v.DType, v.Shape
+			l.b.G.Replace(v, outs[i])
+		}
+	}
+	return true
+}
+
+// channelSum is a ReduceSum over all axes but the channels: the gradient of a bias.
+func (l *last) channelSum(n *graph.Node) bool {
+	x, y := n.Inputs[0], n.Outputs[0]
+	if !spatialValue(x) || l.twin[x] == nil || len(y.Shape) != 1 || n.In(1) == nil || n.In(1).Const == nil || n.In(1).Const.DType != tensor.Int64 {
+		return false
+	}
+	var axes []int64
+	for i := range x.Shape[1:] {
+		axes = append(axes, int64(i))
+	}
+	kept := true // all but axis 1
+	for _, a := range n.In(1).Const.Int64s() {
+		kept = kept && a != 1 && a != 1-int64(len(x.Shape))
+	}
+	if !kept || n.In(1).Const.Elems() != len(axes) {
+		return false
+	}
+	s := l.b.ReduceSum(l.of(x), 0, axes...)
+	s.DType, s.Shape = y.DType, y.Shape
+	l.b.G.Replace(y, s)
+	return true
+}
+
+// expand repeats a tensor [N, C, 1, 1] or so along spatial axes: the gradient of a mean.
+func (l *last) expand(n *graph.Node) bool {
+	x, y := n.Inputs[0], n.Outputs[0]
+	if !spatialValue(x) || !spatialValue(y) || len(x.Shape) != len(y.Shape) || l.twin[x] == nil && !l.convolutional {
+		return false
+	}
+	s, _ := y.Static()
+	var shape []int64
+	for _, i := range toLast(len(s)) {
+		shape = append(shape, int64(s[i]))
+	}
+	l.became(y, l.b.Op("Expand", l.of(x), l.b.Ints(shape...)))
 	return true
 }
 

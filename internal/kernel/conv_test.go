@@ -207,3 +207,84 @@ func TestPlanes(t *testing.T) {
 		}
 	}
 }
+
+func TestConvGrad(t *testing.T) {
+	r := rand.New(rand.NewSource(11))
+	for i := 0; i < 60; i++ {
+		v := &ConvGrad{Window: randomWindow(r, false), Groups: 1 + r.Intn(3)}
+		v.C, v.M = v.Groups*(1+r.Intn(20)), v.Groups*(1+r.Intn(40))
+		if i%10 == 0 {
+			v.N, v.Groups, v.C, v.M = 5, 1, 70, 33
+		}
+		if i%10 == 5 {
+			for k := range v.Axes {
+				v.Axes[k] = ConvAxis{In: 9, Out: 9, Taps: 1, Stride: 1, Dilation: 1}
+			}
+		}
+		nx, ny := v.elems()
+		cg, mg := v.C/v.Groups, v.M/v.Groups
+		v.X, v.DY, v.DW = randoms(r, nx), randoms(r, ny), make([]float32, v.M*cg*v.taps())
+		want := make([]float64, len(v.DW))
+		v.naive(func(x, y, k int) {
+			for m := 0; m < v.M; m++ {
+				for c := 0; c < cg; c++ {
+					want[(m*cg+c)*v.taps()+k] += float64(v.X[x*v.C+m/mg*cg+c]) * float64(v.DY[y*v.M+m])
+				}
+			}
+		})
+		v.Plan()
+		scratch := make([]float32, v.ScratchElems())
+		onTiers(t, v.DW, func() { v.Run(scratch) })
+		for k := range want {
+			if e := math.Abs(float64(v.DW[k]) - want[k]); !(e < 1e-3) {
+				t.Fatalf("%d: %+v: [%d] is %g, not %g", i, v.Window, k, v.DW[k], want[k])
+			}
+		}
+	}
+}
+
+// The statistics stay right where the mean is far from 0; the parts meet the definitions.
+func TestBatchNorm(t *testing.T) {
+	r := rand.New(rand.NewSource(12))
+	for _, s := range [][2]int{{1, 1}, {7, 3}, {64, 16}, {200, 40}, {130, 19}, {1000, 64}, {65, 8}} {
+		P, C := s[0], s[1]
+		v := &BatchNorm{P: P, C: C, Epsilon: 1e-3, X: randoms(r, P*C), Scale: randoms(r, C), Bias: randoms(r, C), DY: randoms(r, P*C),
+			Y: make([]float32, P*C), DX: make([]float32, P*C), Mean: make([]float32, C), Inv: make([]float32, C), Var: make([]float32, C), DScale: make([]float32, C), DBias: make([]float32, C)}
+		for i := range v.X {
+			v.X[i] += 50
+		}
+		scratch := make([]float32, v.ScratchElems())
+		onTiers(t, v.Y, func() { v.Forward(scratch) })
+		onTiers(t, v.DX, func() { v.Backward(scratch) })
+		for c := 0; c < C; c++ {
+			mean, variance, db, ds := 0.0, 0.0, 0.0, 0.0
+			for p := 0; p < P; p++ {
+				mean += float64(v.X[p*C+c]) / float64(P)
+			}
+			for p := 0; p < P; p++ {
+				variance += math.Pow(float64(v.X[p*C+c])-mean, 2) / float64(P)
+			}
+			inv := 1 / math.Sqrt(variance+1e-3)
+			for p := 0; p < P; p++ {
+				db += float64(v.DY[p*C+c])
+				ds += float64(v.DY[p*C+c]) * (float64(v.X[p*C+c]) - mean) * inv
+			}
+			close := func(what string, got float32, want, tol float64) {
+				if e := math.Abs(float64(got) - want); !(e <= tol*(1+math.Abs(want))) {
+					t.Fatalf("%v column %d: %s is %g, not %g", s, c, what, got, want)
+				}
+			}
+			if P > 1 {
+				close("inv", v.Inv[c], inv, 1e-3)
+			}
+			close("var", v.Var[c], variance, 1e-4)
+			close("dScale", v.DScale[c], ds, 1e-3)
+			close("dBias", v.DBias[c], db, 1e-4)
+			for p := 0; p < P && P > 1; p++ {
+				h := (float64(v.X[p*C+c]) - mean) * inv
+				close("y", v.Y[p*C+c], h*float64(v.Scale[c])+float64(v.Bias[c]), 2e-3)
+				close("dx", v.DX[p*C+c], float64(v.Scale[c])*inv*(float64(v.DY[p*C+c])-db/float64(P)-h*ds/float64(P)), 2e-3)
+			}
+		}
+	}
+}
