@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"unsafe"
+
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"muster/fault"
 	"muster/onnx"
@@ -30,14 +33,15 @@ func Load(path string) (*Graph, error) {
 		return nil, fault.New(fault.NotFound, path, "%w", err)
 	}
 	defer root.Close()
-	g, err := decode(b, root)
+	g, err := decode(b, root, true)
 	return g, fault.At(path, err)
 }
 
 // Decode reads an ONNX model from memory. External data are refused.
-func Decode(b []byte) (*Graph, error) { return decode(b, nil) }
+func Decode(b []byte) (*Graph, error) { return decode(b, nil, false) }
 
-func decode(b []byte, root *os.Root) (*Graph, error) {
+// decode reads a model from b; own says that b may be changed.
+func decode(b []byte, root *os.Root, own bool) (*Graph, error) {
 	m, err := onnx.Unmarshal(b)
 	if err != nil {
 		return nil, err
@@ -46,6 +50,9 @@ func decode(b []byte, root *os.Root) (*Graph, error) {
 		return nil, fault.New(fault.Malformed, "model", "there is no graph").WithHint("is it an ONNX file?")
 	}
 	l := &loader{root: root}
+	if own {
+		l.file = b
+	}
 	mod := &Model{IRVersion: m.IRVersion, Producer: m.ProducerName, ProducerVersion: m.ProducerVersion, Domain: m.Domain,
 		Version: m.ModelVersion, Doc: m.DocString, Unknown: m.Unknown}
 	if mod.Opsets, err = opsets(m.OpsetImport); err != nil {
@@ -91,6 +98,7 @@ func opsets(list []onnx.OperatorSetIdProto) (map[string]int, error) {
 // loader turns names into pointers.
 type loader struct {
 	root *os.Root // nil: no external data
+	file []byte   // the model's bytes, if they are the loader's own
 }
 
 // scope is the names of one graph and of those around it.
@@ -456,7 +464,22 @@ func (l *loader) tensor(p *onnx.TensorProto) (*tensor.Tensor, error) {
 	if len(raw) != want {
 		return nil, fault.New(fault.Malformed, "", "%d bytes of data for %s %s, which takes %d", len(raw), d, shape, want)
 	}
-	return tensor.FromBytes(d, shape, raw), nil
+	return tensor.FromBytes(d, shape, l.aligned(d, raw)), nil
+}
+
+// aligned moves raw data that lie across the elements' alignment a few bytes to the left, over the length that stands
+// there and has been read: most files have few aligned tensors, and copies of all would take the memory twice.
+func (l *loader) aligned(d tensor.DType, raw []byte) []byte {
+	if len(l.file) == 0 || len(raw) == 0 || d.Bits() <= 8 {
+		return raw
+	}
+	at := int(uintptr(unsafe.Pointer(&raw[0])) - uintptr(unsafe.Pointer(&l.file[0])))
+	shift := int(uintptr(unsafe.Pointer(&raw[0])) % uintptr(d.Bits()/8))
+	if at < 0 || at+len(raw) > len(l.file) || shift > protowire.SizeBytes(len(raw))-len(raw) || shift > at {
+		return raw // data from elsewhere, or there is no room
+	}
+	copy(l.file[at-shift:], raw)
+	return l.file[at-shift : at-shift+len(raw) : at+len(raw)]
 }
 
 // typed reads the data fields that are not raw.
