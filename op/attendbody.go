@@ -138,6 +138,9 @@ func attentionBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 		return nil
 	}
 	q, k, v, mask := in[0], in[1], in[2], node(in, 3)
+	if a.simple(n, in) {
+		return one(b.Node(graph.Domain, "Attention", 1, in[:3], a.attrs(n.Int("is_causal", 0) != 0)...)[0])
+	}
 	if a.threeKV {
 		k, v = splitHeads(b, k, a.KV), splitHeads(b, v, a.KV)
 	}
@@ -160,6 +163,7 @@ func attentionBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 		if mask != nil && mask.DType == tensor.Bool {
 			mask = b.Op("Where", mask, fill(b, in[0], 0), fill(b, in[0], math.Inf(-1)))
 		}
+		a.threeKV = false
 		outs[0] = b.Node(graph.Domain, "Attention", 1, []*graph.Value{q, k, v, mask}, a.attrs(see.causal)...)[0]
 		return outs
 	}
@@ -215,12 +219,20 @@ func bodyHeads(n *graph.Node, in []*graph.Value) (a heads, ok bool) {
 	return a, D.Known() && D.Size > 0
 }
 
+// simple reports whether Q, K and V can be read where they are: there is nothing but them, and only Y is asked for.
+func (a heads) simple(n *graph.Node, in []*graph.Value) bool {
+	for i := 3; i < len(in); i++ {
+		if in[i] != nil {
+			return false
+		}
+	}
+	return n.Out(1) == nil && n.Out(2) == nil && n.Out(3) == nil && len(n.Outputs) == 1 && n.Float("softcap", 0) <= 0 && n.Int("left_window_size", -1) < 0 && n.Int("right_window_size", -1) < 0
+}
+
 // attrs are those of muster.Attention.
 func (a heads) attrs(causal bool) []graph.Attr {
-	layout := "4444"
-	if a.three {
-		layout = "3443"
-	}
+	of := map[bool]string{true: "3", false: "4"}
+	layout := of[a.three] + of[a.threeKV] + of[a.threeKV] + of[a.three]
 	c := int64(0)
 	if causal {
 		c = 1

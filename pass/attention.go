@@ -26,7 +26,68 @@ func attention(g *graph.Graph) int {
 			fired++
 		}
 	}
+	for _, n := range g.Nodes {
+		if n.Domain == graph.Domain && (n.Op == "Attention" && absorb(n, 0) || n.Op == "AttentionGrad" && absorb(n, 1)) {
+			fired++
+		}
+	}
 	return fired
+}
+
+// absorb lets n read Q, K and V, inputs at to at+2, from the joint projections that they are channels of.
+func absorb(n *graph.Node, at int) bool {
+	layout := n.Str("layout", "3333")
+	if n.Int("packed", 0) != 0 {
+		return false
+	}
+	var from [3]int64
+	var size [3]int64
+	roots := [3]*graph.Value{}
+	any := false
+	for i := range roots {
+		v := n.Inputs[at+i]
+		s, ok := v.Static()
+		if !ok {
+			return false
+		}
+		heads := n.Int("kv_heads", 1)
+		if i == 0 {
+			heads = n.Int("heads", 1)
+		}
+		roots[i], size[i] = v, int64(s[len(s)-1])
+		if layout[i] != '3' {
+			continue
+		}
+		size[i] /= heads
+		p := v.Producer
+		if p == nil || p.Domain != "" || p.Op != "Split" && p.Op != "Slice" {
+			continue
+		}
+		root, ok := p.Inputs[0].Static()
+		w, fits := downTo(p.Inputs[0], []*graph.Node{p}, v)
+		if !ok || !fits || len(root) != 3 || root[0] != s[0] || root[1] != s[1] || w.at >= root[2] {
+			continue
+		}
+		roots[i], from[i], any = p.Inputs[0], int64(w.at), true
+	}
+	if !any {
+		return false
+	}
+	copy(n.Inputs[at:], roots[:])
+	for _, a := range []graph.Attr{graph.Int("packed", 1), graph.Int("size", size[0]), graph.Int("v_size", size[2]), graph.Int("q_offset", from[0]), graph.Int("k_offset", from[1]), graph.Int("v_offset", from[2])} {
+		n.Attrs = append(withoutAttr(n.Attrs, a.Name), a)
+	}
+	return true
+}
+
+func withoutAttr(attrs []graph.Attr, name string) []graph.Attr {
+	var out []graph.Attr
+	for _, a := range attrs {
+		if a.Name != name {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // matched is a pattern that was found.
@@ -133,9 +194,9 @@ func (m *matched) scores(uses map[*graph.Value][]graph.Use, s *graph.Value, read
 			}
 			m.where, s = n.Inputs[0], n.Inputs[1]
 		case "Mul", "Div":
-			w, ok := downTo(n.Inputs[0], []*graph.Node{n})
+			w, ok := downTo(n.Inputs[0], []*graph.Node{n}, n.Outputs[0])
 			if s = n.Inputs[0]; !ok && n.Op == "Mul" {
-				w, ok = downTo(n.Inputs[1], []*graph.Node{n})
+				w, ok = downTo(n.Inputs[1], []*graph.Node{n}, n.Outputs[0])
 				s = n.Inputs[1]
 			}
 			if !ok {

@@ -113,6 +113,13 @@ var patterns = []pattern{
 		s := p.Op("MatMul", q, p.perm(repeat(x[1]), 0, 1, 3, 2))
 		return p.shape(p.perm(p.Op("MatMul", p.softmax(s), repeat(x[2])), 0, 2, 1, 3), 0, 0, -1)
 	}, "4333", 0},
+	{"an operator with its own projection", []int{24}, func(p *patternBuilder, x []*graph.Value) *graph.Value {
+		return p.Node("com.microsoft", "Attention", 1, []*graph.Value{x[0], p.draw(1, 24, 72), p.draw(2, 72)}, graph.Int("num_heads", 3))[0]
+	}, "", 1},
+	{"parts of a projection", []int{72}, func(p *patternBuilder, x []*graph.Value) *graph.Value {
+		part := p.Node("", "Split", 3, x, graph.Int("axis", -1), graph.Int("num_outputs", 3))
+		return p.Node(graph.Domain, "Attention", 1, part, graph.Int("heads", 3), graph.Int("kv_heads", 3), graph.Int("causal", 1))[0]
+	}, "", 1},
 	{"weights read elsewhere", apart, func(p *patternBuilder, x []*graph.Value) *graph.Value {
 		w := p.softmax(p.Op("MatMul", p.heads(x[0], 3), p.perm(p.heads(x[1], 3), 0, 1, 3, 2)))
 		p.Output("weights", p.Op("Neg", w))

@@ -24,7 +24,7 @@ func viewsOf(v *graph.Value) []view {
 	var chain []*graph.Node
 	var found []view
 	for at := v; ; {
-		if w, ok := downTo(at, chain); ok {
+		if w, ok := downTo(at, chain, v); ok {
 			found = append(found, w)
 		}
 		n := at.Producer
@@ -49,8 +49,8 @@ func viewsOf(v *graph.Value) []view {
 	}
 }
 
-// downTo follows the chain from the root at its end to the value at its start.
-func downTo(root *graph.Value, chain []*graph.Node) (view, bool) {
+// downTo follows the chain from the root at its end to v, an output of its start.
+func downTo(root *graph.Value, chain []*graph.Node, v *graph.Value) (view, bool) {
 	s, ok := root.Static()
 	if !ok {
 		return view{}, false
@@ -61,7 +61,7 @@ func downTo(root *graph.Value, chain []*graph.Node) (view, bool) {
 	}
 	from := root
 	for i := len(chain) - 1; i >= 0; i-- {
-		out := chain[i].Outputs[0]
+		out := v
 		if i > 0 {
 			for _, o := range chain[i].Outputs {
 				if o != nil && slices.Contains(chain[i-1].Inputs, o) {
@@ -110,6 +110,9 @@ func (w *view) step(n *graph.Node, in, out *graph.Value) bool {
 		for _, o := range n.Outputs {
 			if o == out {
 				break
+			}
+			if o == nil {
+				return false
 			}
 			s, ok := o.Static()
 			if !ok {
