@@ -201,6 +201,10 @@ func crossEntropyGradRef(c *Call) error {
 		y := int(index(c.In[2], i))
 		for k := 0; k < C; k++ {
 			at := (i/D*C+k)*D + i%D
+			if w[i] == 0 {
+				d[at] = 0
+				continue
+			}
 			p := detmath.Exp(d[at])
 			if k == y {
 				p--
@@ -236,5 +240,5 @@ func labelSlope(b *graph.Builder, n *graph.Node, dLoss, logp, labels, weights *g
 		all := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, w)
 		scale = b.Op("Mul", w, b.Op("Div", dLoss, all))
 	}
-	return hot, scale
+	return hot, choose(b, ignored, fill(b, logp, 0), scale) // not 0/0 where all are ignored
 }

@@ -96,3 +96,25 @@ func randomOps(add func(...sample)) {
 		}
 	}
 }
+
+// crossEntropies are shapes that the strips of the kernel split: more than one strip, more than one task, many classes.
+func crossEntropies(add func(...sample)) {
+	for _, sh := range [][]int{{2, 3, 20, 30}, {1, 5, 257}, {3, 1500}, {0, 3, 4}, {2, 3, 0}} {
+		for _, red := range []string{"mean", "sum", "none"} {
+			l := append([]int{sh[0]}, sh[2:]...)
+			labels, loss := ix(0, sh[1], l...), ff()
+			if red == "none" {
+				loss = ff(l...)
+			}
+			for i := 4; i < labels.t.Elems(); i += 5 {
+				labels.t.Int64s()[i] = -1
+			}
+			a := attrs(graph.Str("reduction", red), graph.Int("ignore_index", -1))
+			if tensor.Shape(l).Elems() == 0 && red == "mean" {
+				continue // 0/0
+			}
+			add(sample{op: "SoftmaxCrossEntropyLoss", in: at(ff(sh...), labels, fp(sh[1])), attrs: a, tol: 4e-5}, sample{op: "SoftmaxCrossEntropyLoss", in: at(ff(sh...), labels), attrs: a, out: 2, tol: 4e-5},
+				sample{domain: graph.Domain, op: "SoftmaxCrossEntropyLossGrad", in: at(loss, fu(-3, 0, sh...), labels, fp(sh[1])), attrs: a, tol: 1e-5})
+		}
+	}
+}

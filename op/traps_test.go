@@ -103,6 +103,8 @@ func TestGradientTraps(t *testing.T) {
 		{"det of a singular matrix: its cofactors", sample{op: "Det", in: at(fx([]float32{1, 2, 2, 4}, 2, 2))}, [][]float64{{4, -2, -2, 1}}},
 		{"einsum trace: the identity", sample{op: "Einsum", in: at(ff(2, 2)), attrs: attrs(graph.Str("equation", "ii"))}, [][]float64{{1, 0, 0, 1}}},
 		{"where: the other branch's infinity does not leak", sample{op: "Where", in: at(konst(arg{t: tensor.OfBool([]bool{true, false}, 2)}), wide(1, 2), wide(inf, 3))}, [][]float64{{1, 0}, {0, 1}}},
+		{"cross-entropy, all labels ignored: the loss is 0/0, the gradient 0 (grad_input is never written)", sample{op: "SoftmaxCrossEntropyLoss", in: at(fx([]float32{1, 2}, 1, 2), arg{t: tensor.OfInt64([]int64{-1}, 1)}), attrs: attrs(graph.Int("ignore_index", -1))}, [][]float64{{0, 0}}},
+		{"nll: minus the share of a label; ignored ones count for nothing", sample{op: "NegativeLogLikelihoodLoss", in: at(fx([]float32{1, 2, 3, 4, 5, 6}, 3, 2), arg{t: tensor.OfInt64([]int64{1, -1, 0}, 3)}), attrs: attrs(graph.Int("ignore_index", -1))}, [][]float64{{0, -0.5, 0, 0, -0.5, 0}}},
 		{"mean of operands", sample{op: "Mean", in: at(wide(1, 2), wide(3, 4))}, [][]float64{{0.5, 0.5}, {0.5, 0.5}}},
 		{"lp_normalization of zeros: the identity, since the norm counts as 1", sample{op: "LpNormalization", in: at(wide(0, 0))}, [][]float64{{1, 1}}},
 	} {
