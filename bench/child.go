@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -84,7 +85,7 @@ func (c *child) openFile(t task, r *reply) error {
 	if err != nil {
 		return err
 	}
-	s, err := exec.New(g, exec.Config{})
+	s, err := exec.New(g, exec.Config{Profile: t.Profile})
 	if err != nil {
 		return err
 	}
@@ -171,7 +172,34 @@ func (c *child) run(t task, r *reply) error {
 		r.Wall = append(r.Wall, int64(time.Since(wall)))
 	}
 	r.CPU = (processTime() - cpu) / int64(len(r.Wall))
+	r.Profile = profile(c.session.Profile())
 	return nil
+}
+
+// profile adds up the time of the nodes by operator, longest first.
+func profile(rows []exec.ProfileRow) (lines []string) {
+	type sum struct{ nanos, flops, bytes, count float64 }
+	by, total := map[string]*sum{}, 0.0
+	for _, r := range rows {
+		s := by[r.Op]
+		if s == nil {
+			s = &sum{}
+			by[r.Op] = s
+		}
+		ns := float64(r.Nanos) / float64(r.Runs)
+		s.nanos, s.flops, s.bytes, s.count = s.nanos+ns, s.flops+float64(r.Flops), s.bytes+float64(r.Bytes), s.count+1
+		total += ns
+	}
+	var ops []string
+	for op := range by {
+		ops = append(ops, op)
+	}
+	sort.Slice(ops, func(i, j int) bool { return by[ops[i]].nanos > by[ops[j]].nanos })
+	for _, op := range ops {
+		s := by[op]
+		lines = append(lines, fmt.Sprintf("%-32s x%-4.0f %10s %5.1f%%  %6.1f GFLOP/s %6.1f GB/s", op, s.count, nanos(s.nanos), 100*s.nanos/total, s.flops/s.nanos, s.bytes/s.nanos))
+	}
+	return lines
 }
 
 // processTime is CLOCK_PROCESS_CPUTIME_ID in nanoseconds.

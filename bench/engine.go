@@ -27,6 +27,7 @@ type task struct {
 	Steps   int               `json:"steps,omitempty"`   // train: steps whose losses are compared
 	Nanos   int64             `json:"nanos,omitempty"`   // run: at least this long,
 	Least   int               `json:"least,omitempty"`   // and at least this often
+	Profile bool              `json:"profile,omitempty"` // open: measure every node, "run" then tells where the time went
 }
 
 // reply is what an engine answers.
@@ -43,7 +44,8 @@ type reply struct {
 	Allocs   float64  `json:"allocs"` // Muster: allocations of one run
 	Slow     []string `json:"slow"`   // Muster: operators without a kernel
 	Wall     []int64  `json:"wall"`
-	CPU      int64    `json:"cpu"`      // mean of one run, all threads: the clock of a process lags for threads that run elsewhere
+	CPU      int64    `json:"cpu"` // mean of one run, all threads: the clock of a process lags for threads that run elsewhere
+	Profile  []string `json:"profile,omitempty"`
 	Resident int64    `json:"resident"` // largest resident size of the process so far
 }
 

@@ -117,6 +117,17 @@ func product(M, K, N int, packed bool) single {
 	}}
 }
 
+// transposed is Gemm with both operands fresh, as gradients have them: A^T B (of weights) or A B^T (of inputs).
+func transposed(M, K, N int, first bool) single {
+	return single{name: "transposed", build: func(b *builder) {
+		if first {
+			b.out(b.OpA("Gemm", attr(graph.Int("transA", 1)), b.in(K, M), b.in(K, N)))
+		} else {
+			b.out(b.OpA("Gemm", attr(graph.Int("transB", 1)), b.in(M, K), b.in(N, K)))
+		}
+	}}
+}
+
 // product8 is MatMulInteger of uint8 and int8.
 func product8(M, K, N int) single {
 	return single{name: "product8", build: func(b *builder) {

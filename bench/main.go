@@ -29,6 +29,8 @@ func main() {
 	flag.DurationVar(&o.slice, "slice", 0, "how long an engine runs in one round (default 1s; 200ms with -quick)")
 	flag.StringVar(&o.out, "out", "docs/performance.md", "the document")
 	flag.IntVar(&o.threads, "threads", 0, "only this number of threads (default: 1 and 2)")
+	flag.StringVar(&o.lock, "lock", "", "a file that is locked while a row is measured: several runs on one machine take turns")
+	flag.BoolVar(&o.profile, "profile", false, "print where Muster's time goes, by operator (the clocks slow small operators down)")
 	agreeing := len(os.Args) > 1 && os.Args[1] == "agree"
 	if agreeing {
 		os.Args = append(os.Args[:1], os.Args[2:]...)
@@ -37,7 +39,7 @@ func main() {
 	o.defaults()
 	var err error
 	if o.only, err = regexp.Compile(*only); err == nil {
-		o.all = *only == "" && !o.quick
+		o.all = *only == "" && !o.quick && !o.profile
 		if agreeing {
 			err = agree(&o)
 		} else {
@@ -53,6 +55,8 @@ func main() {
 // options are the settings of a run of the driver.
 type options struct {
 	quick, all bool
+	profile    bool
+	lock       string
 	only       *regexp.Regexp
 	rounds     int
 	slice      time.Duration

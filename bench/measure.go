@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"muster/internal/kernel"
 )
 
@@ -16,7 +18,8 @@ type times struct {
 	wall    []int64
 	cpu     []int64 // one per round, the mean of its runs
 	open    []reply // one per opening: load times, memory, plan
-	problem string  // why there are none
+	profile []string
+	problem string // why there are none
 }
 
 func least(v []int64) float64 {
@@ -107,6 +110,9 @@ func measure(o *options) error {
 				}
 				results[t.id] = append(results[t.id], res)
 				fmt.Println(b.line(t, res))
+				for _, l := range res.by["muster"].profile {
+					fmt.Println("    " + l)
+				}
 			}
 		}
 	}
@@ -152,6 +158,11 @@ func (b *bench) row(r row, t table, n int) (result, error) {
 	if err != nil {
 		return result{row: r, threads: n, by: map[string]*times{"muster": {problem: err.Error()}}}, nil
 	}
+	unlock, err := lock(b.o.lock)
+	if err != nil {
+		return result{}, err
+	}
+	defer unlock()
 	res := result{row: r, threads: n, by: map[string]*times{}}
 	if r.fresh {
 		b.stop()
@@ -190,6 +201,22 @@ func (b *bench) row(r row, t table, n int) (result, error) {
 	return res, nil
 }
 
+// lock waits for its turn; without a path there is nothing to wait for.
+func lock(path string) (unlock func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
 // turn is one round of one engine.
 func (b *bench) turn(r row, name string, t task, n int, open map[string]string, to *times) error {
 	if to.problem != "" {
@@ -199,7 +226,7 @@ func (b *bench) turn(r row, name string, t task, n int, open map[string]string, 
 	if err != nil {
 		return err
 	}
-	t.Threads = n
+	t.Threads, t.Profile = n, b.o.profile
 	if open[e.name] != name || r.loads {
 		p := e.ask(t, limit)
 		if p.Error != "" {
@@ -220,7 +247,7 @@ func (b *bench) turn(r row, name string, t task, n int, open map[string]string, 
 		return nil
 	}
 	to.wall, to.cpu = append(to.wall, p.Wall...), append(to.cpu, p.CPU)
-	to.open[len(to.open)-1].Resident = p.Resident
+	to.open[len(to.open)-1].Resident, to.profile = p.Resident, p.Profile
 	time.Sleep(20 * time.Millisecond) // threads of the engine that spin come to rest
 	return nil
 }

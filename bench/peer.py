@@ -49,6 +49,12 @@ def ort_open(t):
 def product(t, torch):
     M, K, N = t["shape"]
     g = torch.Generator().manual_seed(1)
+    if t.get("model") == "transposed":  # packed: the first operand is transposed, otherwise the second
+        if t.get("packed"):
+            a, b = torch.randn(K, M, generator=g), torch.randn(K, N, generator=g)
+            return lambda: torch.mm(a.T, b)
+        a, b = torch.randn(M, K, generator=g), torch.randn(N, K, generator=g)
+        return lambda: torch.mm(a, b.T)
     if t["kind"] == "mm":
         a, b = torch.randn(M, K, generator=g), torch.randn(K, N, generator=g)
         return lambda: torch.mm(a, b)

@@ -65,6 +65,13 @@ func productRow(M, K, N int, packed bool) row {
 	return r
 }
 
+func transposedRow(M, K, N int, first bool) row {
+	r := singleRow(fmt.Sprintf("%dx%dx%d %s", M, K, N, map[bool]string{true: "A^T B", false: "A B^T"}[first]), transposed(M, K, N, first),
+		task{Cmd: "open", Kind: "mm", Shape: []int{M, K, N}, Packed: first, Model: "transposed"})
+	r.flops = 2 * float64(M) * float64(K) * float64(N)
+	return r
+}
+
 func product8Row(M, K, N int) row {
 	r := singleRow(fmt.Sprintf("%dx%dx%d", M, K, N), product8(M, K, N), task{Cmd: "open", Kind: "int8", Shape: []int{M, K, N}})
 	r.flops = 2 * float64(M) * float64(K) * float64(N)
@@ -98,6 +105,10 @@ func tables() []table {
 	for _, s := range [][3]int{{128, 768, 768}, {128, 768, 3072}, {128, 3072, 768}, {512, 512, 512}, {1024, 1024, 1024}} {
 		int8s = append(int8s, product8Row(s[0], s[1], s[2]))
 	}
+	grads := []row{productRow(256, 768, 50257, false)}
+	for _, s := range [][3]int{{2048, 256, 1024}, {256, 768, 3072}, {256, 3072, 768}, {256, 768, 50257}} {
+		grads = append(grads, transposedRow(s[1], s[0], s[2], true), transposedRow(s[0], s[2], s[1], false))
+	}
 	var memory []row
 	for _, s := range elementwise() {
 		r := singleRow(s.name, s)
@@ -115,6 +126,8 @@ func tables() []table {
 			note: "MxKxN, packing included. ONNX Runtime is MLAS, mm is torch.mm (MKL), onednn is the oneDNN linear layer of PyTorch."},
 		{id: "packed", title: "Products, float32, weights packed before", kind: "speed", peers: []string{"ort", "onednn"}, must: 0.9, rows: packed},
 		{id: "small", title: "Products of few rows, weights packed before", kind: "speed", peers: []string{"ort", "onednn"}, rows: small},
+		{id: "gradients", title: "Products of a training step", kind: "speed", peers: []string{"ort", "mm"}, must: 0.9, rows: grads,
+			note: "A^T B is the gradient of weights, A B^T that of inputs; the largest are GPT-2's vocabulary over 256 tokens."},
 		{id: "int8", title: "Products, uint8 x int8", kind: "speed", peers: []string{"ort", "int8"}, must: 0.85, rows: int8s,
 			note: "int8 is torch._int_mm, oneDNN's product of int8 and int8."},
 		{id: "models", title: "Transformers and convolutional nets, batch 1", kind: "speed", peers: []string{"ort"}, rows: []row{
