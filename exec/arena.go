@@ -30,10 +30,10 @@ func newArena(size int) (*arena, error) {
 	return &arena{data: b}, nil
 }
 
-// affordable refuses a size that no memory here can hold.
+// affordable refuses a size that the memory here cannot hold.
 func affordable(size int) error {
-	if m := cpu.Memory(); size < 0 || m > 0 && size > m {
-		return fault.New(fault.Exhausted, "exec", "%d bytes are needed, there are %d of memory", size, m).
+	if !cpu.Affordable(size) {
+		return fault.New(fault.Exhausted, "exec", "%d bytes are needed, there is less memory", size).
 			WithHint("use a smaller batch")
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"muster/fault"
+	"muster/internal/cpu"
 	"muster/onnx"
 	"muster/tensor"
 )
@@ -99,6 +100,8 @@ func opsets(list []onnx.OperatorSetIdProto) (map[string]int, error) {
 type loader struct {
 	root *os.Root // nil: no external data
 	file []byte   // the model's bytes, if they are the loader's own
+
+	external int // bytes of external data so far
 }
 
 // scope is the names of one graph and of those around it.
@@ -453,7 +456,7 @@ func (l *loader) tensor(p *onnx.TensorProto) (*tensor.Tensor, error) {
 	raw := p.RawData
 	switch {
 	case p.DataLocation == 1:
-		b, err := l.external(p, want)
+		b, err := l.outside(p, want)
 		if err != nil {
 			return nil, err
 		}
@@ -531,9 +534,9 @@ func typed(p *onnx.TensorProto, d tensor.DType, shape tensor.Shape, n int) (*ten
 	return t, nil
 }
 
-// external reads want bytes from a file in the model's folder. os.Root refuses absolute
+// outside reads want bytes from a file in the model's folder. os.Root refuses absolute
 // paths, "..", and links that lead out of it.
-func (l *loader) external(p *onnx.TensorProto, want int) ([]byte, error) {
+func (l *loader) outside(p *onnx.TensorProto, want int) ([]byte, error) {
 	if l.root == nil {
 		return nil, fault.New(fault.Unsupported, "", "its data are in another file").WithHint("load the model from its folder")
 	}
@@ -545,6 +548,13 @@ func (l *loader) external(p *onnx.TensorProto, want int) ([]byte, error) {
 	n, err2 := number(kv["length"], int64(want))
 	if err1 != nil || err2 != nil || n != int64(want) || off > math.MaxInt64-n {
 		return nil, fault.New(fault.Malformed, "external data", "offset %q and length %q for %d bytes", kv["offset"], kv["length"], want)
+	}
+	// A pipe would block when it is opened, and one range can be read into a million tensors.
+	if st, err := l.root.Stat(kv["location"]); err == nil && !st.Mode().IsRegular() {
+		return nil, fault.New(fault.Malformed, "external data", "%q is not a file", kv["location"])
+	}
+	if l.external += want; !cpu.Affordable(l.external) {
+		return nil, fault.New(fault.Exhausted, "external data", "%d bytes so far, there is less memory", l.external)
 	}
 	f, err := l.root.Open(kv["location"])
 	if err != nil {

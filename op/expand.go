@@ -3,6 +3,7 @@ package op
 import (
 	"math"
 
+	"muster/fault"
 	"muster/graph"
 	"muster/tensor"
 )
@@ -158,7 +159,10 @@ func rangeLen(c *InferCall) (int, bool, error) {
 	}
 	n := math.Ceil((v[1] - v[0]) / v[2])
 	if !(n <= maxElems) {
-		return 0, false, c.Errorf("the range from %g to %g by %g is too long", v[0], v[1], v[2])
+		if n > maxElems {
+			return 0, false, fault.New(fault.Exhausted, c.Node.Place(), "the range from %g to %g by %g is too long", v[0], v[1], v[2])
+		}
+		return 0, false, c.Errorf("the range from %g to %g by %g has no length", v[0], v[1], v[2])
 	}
 	return int(math.Max(n, 0)), true, nil
 }

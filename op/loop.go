@@ -141,7 +141,9 @@ func loop(c *Call) error {
 			if c.In[2+k].DType == tensor.Optional && x.DType != tensor.Optional {
 				x = &tensor.Tensor{DType: tensor.Optional, Shape: tensor.Shape{}, Items: []*tensor.Tensor{x}}
 			}
-			s.set(k, x)
+			if err := s.set(c, k, x); err != nil {
+				return err
+			}
 		}
 		if s.turn(); i == 0 {
 			clear(s.next) // the first ones belong to others

@@ -227,7 +227,9 @@ func (c *Call) scanOver(f scanForm, init, ins []*tensor.Tensor, steps int) ([]*t
 			}
 		}
 		for i := range s.cur {
-			s.set(i, out[i])
+			if err := s.set(c, i, out[i]); err != nil {
+				return nil, nil, err
+			}
 		}
 		if s.turn(); t == 0 {
 			clear(s.next) // the first ones belong to others

@@ -93,6 +93,8 @@ func (c *Call) give(i int, t *tensor.Tensor) error {
 	switch {
 	case o == nil:
 		return nil
+	case !cpu.Affordable(len(t.Data)):
+		return fault.New(fault.Exhausted, c.Node.Place(), "there is no memory for %d bytes of output %d", len(t.Data), i)
 	case t.DType != o.DType:
 		return fault.New(fault.Mismatch, c.Node.Place(), "output %d is %s, want %s", i, t.DType, o.DType)
 	case t.DType.IsContainer():
@@ -127,12 +129,16 @@ func newStates(n int) *states {
 }
 
 // set stores a copy of t as the next value of state i.
-func (s *states) set(i int, t *tensor.Tensor) {
+func (s *states) set(c *Call, i int, t *tensor.Tensor) error {
 	if o := s.next[i]; o != nil && o.DType == t.DType && !t.DType.IsContainer() && o.Shape.Equal(t.Shape) {
 		copy(o.Data, t.Data)
-		return
+		return nil
+	}
+	if !cpu.Affordable(2 * len(t.Data)) {
+		return fault.New(fault.Exhausted, c.Node.Place(), "there is no memory for a carried value of %d bytes", len(t.Data))
 	}
 	s.next[i] = t.Clone()
+	return nil
 }
 
 func (s *states) turn() { s.cur, s.next = s.next, s.cur }
@@ -151,7 +157,7 @@ func (s *stack) push(c *Call, t *tensor.Tensor) error {
 	if t.DType != s.t.DType || t.DType.IsContainer() || !t.Shape.Equal(s.t.Shape) {
 		return fault.New(fault.Mismatch, c.Node.Place(), "a scan output is %s %s, it was %s %s before", t.DType, t.Shape, s.t.DType, s.t.Shape)
 	}
-	if m := cpu.Memory(); m > 0 && len(s.b)+len(t.Data) > m/2 {
+	if len(s.b)+len(t.Data) > cap(s.b) && !cpu.Affordable(2*(len(s.b)+len(t.Data))) {
 		return fault.New(fault.Exhausted, c.Node.Place(), "a scan output of more than %d bytes", len(s.b))
 	}
 	s.n++
