@@ -127,9 +127,12 @@ func (b *Builder) Node(domain, op string, nOut int, in []*Value, attrs ...Attr) 
 		n.Outputs = append(n.Outputs, &Value{Name: b.Unique(op + "_out"), Producer: n})
 	}
 	b.G.Nodes = append(b.G.Nodes, n)
-	if m := b.G.Model; m != nil && domain != "" {
+	if m := b.G.Model; m != nil {
 		if _, ok := m.Opsets[domain]; !ok {
 			m.Opsets[domain] = 1
+			if domain == "" { // a model of other domains only
+				m.Opsets[""] = Opset
+			}
 		}
 	}
 	return n.Outputs

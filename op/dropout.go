@@ -9,15 +9,8 @@ import (
 // with probability 1 - ratio and is divided by that, else it is 0; output 1 says which stay.
 // The gradient passes through the mask, which the forward node then keeps.
 var (
-	opDropout7 = Op{
-		Name: "Dropout", Since: 7, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 2, Attrs: "ratio",
-		Infer: func(c *InferCall) error {
-			c.Set(1, tensor.Bool, c.In[0].Shape)
-			return firstErr(c.wantFloat(0), sameAs(c))
-		},
-		Ref: dropout, Prepare: dropoutKernel,
-		Grad: func(c *GradCall) []*graph.Value { return one(c.DOut[0]) },
-	}
+	opDropout7  = plainDropout(7)
+	opDropout10 = plainDropout(10)
 	opDropout12 = Op{
 		Name: "Dropout", Since: 12, MinIn: 1, MaxIn: 3, MinOut: 1, MaxOut: 2, Attrs: "seed", Random: true,
 		Infer: func(c *InferCall) error {
@@ -37,6 +30,39 @@ var (
 		Ref: dropout, Grad: dropoutGrad, Prepare: dropoutKernel,
 	}
 )
+
+// plainDropout is the form without training mode; its mask has the type of the data before opset 10.
+func plainDropout(since int) Op {
+	return Op{
+		Name: "Dropout", Since: since, MinIn: 1, MaxIn: 1, MinOut: 1, MaxOut: 2, Attrs: "ratio",
+		Infer: func(c *InferCall) error {
+			d := tensor.Bool
+			if since < 10 {
+				d = c.In[0].DType
+			}
+			c.Set(1, d, c.In[0].Shape)
+			return firstErr(c.wantFloat(0), sameAs(c))
+		},
+		Ref: func(c *Call) error {
+			copy(c.Out[0].Data, c.In[0].Data)
+			if m := c.out(1); m != nil {
+				ones := make([]float64, m.Elems())
+				for i := range ones {
+					ones[i] = 1
+				}
+				setNumbers(m, ones)
+			}
+			return nil
+		},
+		Grad: func(c *GradCall) []*graph.Value { return one(c.DOut[0]) },
+		Prepare: func(p *Prep) (Kernel, bool) {
+			if p.out(1) != nil {
+				return Kernel{}, false
+			}
+			return Kernel{Over: 1, Run: serial(func(in, out []*tensor.Tensor) { copy(out[0].Data, in[0].Data) })}, true
+		},
+	}
+}
 
 // dropRatio is the probability of 0: 0 at inference.
 func dropRatio(in []*tensor.Tensor) float64 {

@@ -118,3 +118,17 @@ func crossEntropies(add func(...sample)) {
 		}
 	}
 }
+
+// trainingOps are the optimizers of the preview domain, and Dropout before it had a training mode.
+func trainingOps(add func(...sample)) {
+	f, domain := graph.Float, "ai.onnx.preview.training"
+	for _, t := range []int64{0, 3} {
+		for _, sh := range [][]int{{}, {4, 3}} {
+			R, T := fx([]float32{0.1}), arg{t: tensor.OfInt64([]int64{t})}
+			add(sample{domain: domain, op: "Adagrad", in: at(R, T, ff(sh...), ff(2), ff(sh...), ff(2), fp(sh...), fp(2)), out: 4, attrs: attrs(f("norm_coefficient", 0.1), f("epsilon", 1e-3), f("decay_factor", 0.2))},
+				sample{domain: domain, op: "Adam", in: at(R, T, ff(sh...), ff(sh...), ff(sh...), fp(sh...)), out: 3, attrs: attrs(f("norm_coefficient", 0.1), f("epsilon", 1e-3), f("norm_coefficient_post", 0.1))},
+				sample{domain: domain, op: "Momentum", in: at(R, T, ff(sh...), ff(sh...), ff(sh...)), out: 2, attrs: attrs(f("norm_coefficient", 0.1), f("alpha", 0.9), f("beta", 0.5), graph.Str("mode", "nesterov"))})
+		}
+	}
+	add(sample{op: "Dropout", opset: 9, in: at(ff(4, 3)), out: 2}, sample{op: "Dropout", opset: 9, in: at(ff(4, 3))}, sample{op: "Dropout", opset: 11, in: at(ff(4, 3)), out: 2}, sample{op: "Dropout", opset: 11, in: at(as(ff(5), tensor.Float16))})
+}

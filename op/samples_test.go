@@ -35,6 +35,7 @@ func samples() []sample {
 	signal(add)
 	einsumSamples(add)
 	stored(add)
+	trainingOps(add)
 	crossEntropies(add)
 	return s
 }

@@ -56,6 +56,7 @@ var table = []Op{
 	opDet,
 	opDiv,
 	opDropout7,
+	opDropout10,
 	opDropout12,
 	opDynamicQuantizeLinear,
 	opEinsum,
@@ -229,6 +230,11 @@ var table = []Op{
 	opUpsample9,
 	opWhere,
 	opXor,
+
+	// domain ai.onnx.preview.training
+	opAdagrad,
+	opAdam,
+	opMomentum,
 
 	// domain com.microsoft
 	opMicrosoftAttention,
