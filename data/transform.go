@@ -100,6 +100,9 @@ func (t *Transform) Digest() record.Digest {
 func (t *Transform) apply(s *Set, rows []int) *tensor.Tensor {
 	w := t.Width()
 	out := tensor.New(tensor.Float32, len(rows), w)
+	if len(rows) == 0 {
+		return out
+	}
 	y, at := out.Float32s(), 0
 	for _, tc := range t.Columns {
 		c := s.Column(tc.Name)

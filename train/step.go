@@ -86,6 +86,12 @@ func (m *model) step() (*Step, error) {
 		return nil, err
 	}
 	n.Output("loss", loss)
+	var states []graph.State
+	if m.file != nil {
+		if states, err = grad.TrainableBatchNorm(n.G); err != nil {
+			return nil, err
+		}
+	}
 	params, grads, err := m.gradients(n, loss)
 	if err != nil {
 		return nil, err
@@ -96,7 +102,7 @@ func (m *model) step() (*Step, error) {
 	}
 	grads, norm := optim.ClipNorm(n.Builder, grads, limit)
 	n.Output("grad_norm", norm)
-	states := optim.AdamW(n.Builder, params, grads, lr, step, n.Decay, m.spec.adamw())
+	states = append(states, optim.AdamW(n.Builder, params, grads, lr, step, n.Decay, m.spec.adamw())...)
 	return &Step{n.G, states}, n.G.Verify()
 }
 
@@ -133,7 +139,11 @@ func (m *model) scorer(value func(name string) *tensor.Tensor) (*graph.Graph, er
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range n.Params {
+	trained := n.Params
+	if m.file != nil {
+		trained = n.G.Inits // running statistics too
+	}
+	for _, p := range trained {
 		t := value(p.Name)
 		if t == nil && m.file != nil {
 			continue // not reached by the loss: as it was

@@ -134,6 +134,30 @@ func TestTrainingLearns(t *testing.T) {
 	}
 }
 
+// TestPerceptronOnTable trains on mixed columns.
+func TestPerceptronOnTable(t *testing.T) {
+	set, err := data.Open("builtin:german-credit", data.OpenConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := data.Assign(set, data.SplitConfig{Seed: 1})
+	if err == nil {
+		err = l.Apply(set)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := small()
+	s.Model, s.Epochs = ModelSpec{Family: "mlp", Dim: 16, Depth: 1}, 8
+	res, err := Run(context.Background(), s, set, l, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, last := res.Curve[0].Loss, res.Curve[len(res.Curve)-1].Loss; last > 0.95*first {
+		t.Errorf("the loss went from %.3f to %.3f", first, last)
+	}
+}
+
 // TestCheckpointRunsElsewhere: every private operator of the file has a body of standard ones.
 func TestCheckpointRunsElsewhere(t *testing.T) {
 	set, l := digits(t, 200)
