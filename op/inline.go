@@ -97,7 +97,7 @@ func InlineAll(g *graph.Graph, pick func(*graph.Node) bool) (int, error) {
 	return fired, nil
 }
 
-// Taken is the closed branch that an If with a constant condition takes; nil for any other node.
+// Taken is the branch that an If with a constant condition takes; nil for any other node.
 func Taken(n *graph.Node) *graph.Graph {
 	if n.Op != "If" || n.Domain != "" || n.In(0) == nil {
 		return nil
@@ -110,15 +110,18 @@ func Taken(n *graph.Node) *graph.Graph {
 	if c.Bools()[0] {
 		name = "then_branch"
 	}
-	if a := n.Attr(name); a != nil && a.G != nil && a.G.Closed && len(a.G.Inputs) == len(n.Inputs)-1 && len(a.G.Outputs) == len(n.Outputs) {
+	if a := n.Attr(name); a != nil && a.G != nil && len(a.G.Inputs) == len(n.Inputs)-1 && len(a.G.Outputs) == len(n.Outputs) {
 		return a.G
 	}
 	return nil
 }
 
-// branch appends the nodes of a closed subgraph that reads n's captured inputs.
+// branch appends the nodes of a subgraph that reads n's captured inputs, or, if it is not closed, values of l.g themselves.
 func (l *inliner) branch(n *graph.Node, br *graph.Graph) []*graph.Value {
 	m := map[*graph.Value]*graph.Value{}
+	for _, v := range n.Captured() {
+		m[v] = v
+	}
 	for i, v := range br.Inputs {
 		m[v] = n.Inputs[1+i]
 	}

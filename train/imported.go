@@ -61,26 +61,51 @@ func readImported(s ImportSpec) (*imported, error) {
 	if err := op.InlineFunctions(g); err != nil {
 		return nil, err
 	}
-	liftConstants(g)
+	liftConstants(graph.NewBuilder(g), g)
 	s.Digest = string(d)
 	return &imported{s, g}, nil
 }
 
-// liftConstants makes floating-point Constant nodes initialisers, where parameters are looked for.
-func liftConstants(g *graph.Graph) {
+// liftConstants makes the initialisers of subgraphs and all floating-point Constant nodes initialisers of b's
+// graph, where parameters are looked for.
+func liftConstants(b *graph.Builder, g *graph.Graph) {
+	if g != b.G {
+		for _, v := range g.Inits {
+			v.Name = b.Unique(v.Name)
+		}
+		b.G.Inits, g.Inits = append(b.G.Inits, g.Inits...), nil
+	}
 	nodes := g.Nodes[:0:0]
 	for _, n := range g.Nodes {
+		n.Subgraphs(func(s *graph.Graph) { liftConstants(b, s) })
 		a := n.Attr("value")
 		if n.Domain != "" || n.Op != "Constant" || a == nil || a.T == nil || !a.T.DType.IsFloat() || len(n.Outputs) != 1 || n.Outputs[0] == nil {
 			nodes = append(nodes, n)
 			continue
 		}
 		v := n.Outputs[0]
+		if g != b.G {
+			v.Name = b.Unique(v.Name)
+		}
 		v.Producer, v.Const = nil, a.T
 		v.SetStatic(a.T.DType, a.T.Shape)
-		g.Inits = append(g.Inits, v)
+		b.G.Inits = append(b.G.Inits, v)
 	}
 	g.Nodes = nodes
+}
+
+// settle infers the shapes of g and puts the branch that is taken in the place of every If whose condition is known now.
+func settle(g *graph.Graph) error {
+	for {
+		if err := op.Infer(g); err != nil {
+			return err
+		}
+		n, err := op.InlineAll(g, func(n *graph.Node) bool { return op.Taken(n) != nil })
+		if err != nil || n == 0 {
+			return err
+		}
+		g.Prune()
+	}
 }
 
 // scores returns the model over the rows of set: one input [batch, ...] and logits [batch, K].
@@ -109,7 +134,7 @@ func (m *imported) scores(spec Spec, set *data.Set, batch int) (*nn.Net, *graph.
 	if err := g.Sort(); err != nil {
 		return nil, nil, err
 	}
-	if err := op.Infer(g); err != nil {
+	if err := settle(g); err != nil {
 		return nil, nil, err
 	}
 	y = g.Outputs[0]
@@ -187,6 +212,10 @@ func named(vs []*graph.Value, name string) bool {
 // fromRows appends the graph's new input and brings it into the form of the model's input v.
 func (w *wiring) fromRows(v *graph.Value) (*graph.Value, error) {
 	b := w.net.Builder
+	if len(v.Shape) > 0 && v.Shape[0].Known() && w.batch >= 0 && v.Shape[0].Size != w.batch {
+		return nil, fault.New(fault.Mismatch, "input "+v.Name, "the model takes batches of %d, the specification says %d", v.Shape[0].Size, w.batch).
+			WithHint("export the model with an open first axis, or set batch")
+	}
 	shape := []graph.Dim{{Size: w.batch}}
 	if w.batch < 0 {
 		shape[0] = graph.Sym("B")
@@ -457,5 +486,6 @@ func (m *imported) tuned(value func(name string) *tensor.Tensor) *graph.Graph {
 			v.Const = t
 		}
 	}
+	g.Prune() // constants that nothing reads
 	return g
 }
