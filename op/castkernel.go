@@ -29,6 +29,10 @@ func castKernel(p *Prep) (Kernel, bool) {
 		f = fromFloat32(to)
 	case to == tensor.Int64:
 		f = toInteger(from, (*tensor.Tensor).Int64s)
+	case to == tensor.Bool && from == tensor.Int64:
+		f = func(out, in *tensor.Tensor, lo, hi int) { truthLoop(out.Bools()[lo:hi], in.Int64s()[lo:hi]) }
+	case to == tensor.Bool && from == tensor.Int32:
+		f = func(out, in *tensor.Tensor, lo, hi int) { truthLoop(out.Bools()[lo:hi], in.Int32s()[lo:hi]) }
 	case to == tensor.Int32:
 		f = toInteger(from, (*tensor.Tensor).Int32s)
 	}
@@ -142,5 +146,11 @@ func truncLoop[T int8 | uint8 | int32 | int64](dst []T, src []float32) {
 func convertLoop[T, F int8 | uint8 | int32 | int64 | float32 | float64](dst []T, src []F) {
 	for i, v := range src {
 		dst[i] = T(v)
+	}
+}
+
+func truthLoop[T int32 | int64](dst []bool, src []T) {
+	for i, v := range src {
+		dst[i] = v != 0
 	}
 }

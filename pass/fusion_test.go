@@ -80,6 +80,14 @@ var spelled = []struct {
 	{"clipped linear layer without bias", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		return one(b.Op("Clip", b.Op("MatMul", x, square(b)), b.Scalar(-0.5), b.Scalar(0.5)))
 	}, "muster.Linear"},
+	{"Gemm between reshapes", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		y := b.Op("Gemm", b.Op("Reshape", x, b.Ints(-1, 8)), square(b), vector(b, 0.1))
+		return one(b.Op("Add", x, b.Op("Reshape", y, b.Ints(2, 3, 8))))
+	}, "muster.Linear"},
+	{"Gemm whose rows are cut otherwise", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		y := b.Op("Gemm", b.Op("Reshape", x, b.Ints(-1, 8)), square(b), vector(b, 0.1))
+		return one(b.Op("Reshape", y, b.Ints(3, 2, 8)))
+	}, "Reshape muster.Linear Reshape"},
 	{"a product that is read twice", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		y := b.Op("MatMul", x, square(b))
 		return one(b.Op("Mul", y, b.Op("Relu", y)))

@@ -57,12 +57,32 @@ func (r *rewrite) linearOf(n *graph.Node) (l product, ok bool) {
 			}
 			l.in[2] = c
 		}
+		l.unfold(r)
 		return l, true
 	}
 	if t := r.maker(w, "Transpose"); t != nil && len(t.Outputs[0].Shape) == 2 && w.Const == nil {
 		l.in[1], l.transB = r.in(t, 0), 1
 	}
 	return l, true
+}
+
+// unfold takes a Gemm out of the Reshapes that flatten its rows before and restore them behind it.
+func (l *product) unfold(r *rewrite) {
+	before, after := r.maker(l.in[0], "Reshape", "Flatten"), l.next(r, "", "Reshape")
+	if before == nil || after == nil {
+		return
+	}
+	x, y := r.in(before, 0), after.Outputs[0]
+	k := len(x.Shape) - 1
+	if k < 1 || len(y.Shape) != k+1 || !x.Shape[k].Same(l.in[0].Shape[1]) || !y.Shape[k].Same(l.last.Shape[1]) {
+		return
+	}
+	for i := range k {
+		if !x.Shape[i].Same(y.Shape[i]) {
+			return
+		}
+	}
+	l.in[0], l.last = x, y
 }
 
 // isBias reports whether v is a vector that is added to every row of y.

@@ -105,6 +105,9 @@ func TestTransposeMatMul(t *testing.T) {
 func TestOrder(t *testing.T) {
 	seen := map[string]bool{}
 	for _, p := range pass.List() {
+		if seen[p.Name] {
+			t.Errorf("pass %s is listed twice", p.Name)
+		}
 		for _, a := range p.After {
 			if !seen[a] {
 				t.Errorf("pass %s must come after %s", p.Name, a)
