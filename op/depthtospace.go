@@ -44,7 +44,7 @@ var opDepthToSpace = Op{
 		six := reshapeTo(b, c.DOut[0], concat(b, size(0), b.Op("Div", size(1), b.Ints(bs*bs)), size(2), b.Ints(bs), size(3), b.Ints(bs)))
 		return one(reshapeTo(b, transpose(b, six, 0, 1, 3, 5, 2, 4), s))
 	},
-	Prepare: func(p *Prep) (Kernel, bool) { return blockView(p.Node, p.In[0].Shape, true).kernel(p) },
+	Prepare: depthKernel,
 }
 
 // SpaceToDepth moves squares of pixels to channels, the block before the channel.
@@ -125,4 +125,35 @@ func (v permute6) offsets() []int { return offsets(v.shape, v.strides, 0) }
 
 func (v permute6) kernel(p *Prep) (Kernel, bool) {
 	return stridedKernelOf(p, v.shape, v.strides)
+}
+
+// depthKernel interleaves the rows of bs channels into one row of the output; other sizes than 4 bytes go the general way.
+func depthKernel(p *Prep) (Kernel, bool) {
+	v := blockView(p.Node, p.In[0].Shape, true)
+	if p.Out[0].DType.Bits() != 32 {
+		return v.kernel(p)
+	}
+	// The shape is [N, C, H, b, W, b]: a row of the output has its two last axes.
+	W, bs, st := v.shape[4], v.shape[5], v.strides
+	lead, ok := newStrided(p.Out[0].DType, append(v.shape[:4:4], 1, 1), append(st[:4:4], 0, 0), 0)
+	if !ok {
+		return Kernel{}, false
+	}
+	rows := v.shape[:4].Elems()
+	outer := lead
+	if lead.axes < maxAxes && (lead.inner > 1 || lead.axes > 0) { // all leading axes are walked over, the last too
+		outer.shape[outer.axes], outer.stride[outer.axes] = lead.inner, lead.step
+		outer.axes++
+	}
+	return Kernel{Run: rowKernel(rows, W*bs, func(in, out []*tensor.Tensor, lo, hi int) {
+		src, dst := words[uint32](in[0].Data), words[uint32](out[0].Data)
+		for r := lo; r < hi; r++ {
+			at, d := outer.from(r), dst[r*W*bs:(r+1)*W*bs]
+			for b := 0; b < bs; b++ {
+				for w, x := range src[at+b*st[5]:][:W] {
+					d[w*bs+b] = x
+				}
+			}
+		}
+	})}, true
 }

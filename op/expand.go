@@ -143,6 +143,7 @@ var opRange = Op{
 		setFloats(c.Out[0], v)
 		return nil
 	},
+	Prepare: rangeKernel,
 }
 
 func rangeLen(c *InferCall) (int, bool, error) {
@@ -165,4 +166,29 @@ func rangeLen(c *InferCall) (int, bool, error) {
 		return 0, false, c.Errorf("the range from %g to %g by %g has no length", v[0], v[1], v[2])
 	}
 	return int(math.Max(n, 0)), true, nil
+}
+
+// rangeKernel is for int64 and float32.
+func rangeKernel(p *Prep) (Kernel, bool) {
+	n := p.Out[0].Elems()
+	switch p.Out[0].DType {
+	case tensor.Int64:
+		return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+			lo, hi := bounds(n, task)
+			v := in[0].Int64s()[0] + int64(lo)*in[2].Int64s()[0]
+			for i, d := lo, out[0].Int64s(); i < hi; i++ {
+				d[i] = v
+				v += in[2].Int64s()[0]
+			}
+		})}, true
+	case tensor.Float32:
+		return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+			lo, hi := bounds(n, task)
+			start, delta := float64(in[0].Float32s()[0]), float64(in[2].Float32s()[0])
+			for i, d := lo, out[0].Float32s(); i < hi; i++ {
+				d[i] = float32(start + float64(float64(i)*delta))
+			}
+		})}, true
+	}
+	return Kernel{}, false
 }

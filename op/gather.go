@@ -1,7 +1,6 @@
 package op
 
 import (
-	"muster/fault"
 	"muster/graph"
 	"muster/tensor"
 )
@@ -37,14 +36,7 @@ var opGather = Op{
 		return one(c.B.Node(graph.Domain, "GatherGrad", 1,
 			[]*graph.Value{c.DOut[0], c.In[1], shapeOf(c.B, c.In[0])}, graph.Int("axis", c.Node.Int("axis", 0)))[0])
 	},
-	Prepare: func(p *Prep) (Kernel, bool) {
-		a := p.Node.Int("axis", 0)
-		at := wrap(a, len(p.In[0].Shape))
-		return Kernel{
-			Run:   func(in, out []*tensor.Tensor, _ []byte) { gather(out[0], in[0], in[1], at) },
-			Check: func(in []*tensor.Tensor) error { return gatherCheck(in[0], in[1], a) },
-		}, true
-	},
+	Prepare: gatherKernel,
 }
 
 // index is element i of an index tensor.
@@ -62,39 +54,20 @@ func gatherCheck(x, idx *tensor.Tensor, a int64) error {
 }
 
 func indexCheck(idx *tensor.Tensor, n int64) error {
-	for i, k := 0, idx.Elems(); i < k; i++ {
-		if v := index(idx, i); v < -n || v >= n {
-			return fault.New(fault.Mismatch, "", "index %d at element %d is not in an axis of %d", v, i, n)
-		}
+	if idx.DType == tensor.Int32 {
+		return rangeCheck(idx.Int32s(), n)
 	}
-	return nil
+	return rangeCheck(idx.Int64s(), n)
 }
 
 // gather copies the rows idx of axis at: x [P, n, Q], idx [K], out [P, K, Q].
 func gather(out, x, idx *tensor.Tensor, at int) {
 	P, n, K := x.Shape[:at].Elems(), x.Shape[at], idx.Elems()
 	q := x.DType.Bytes(x.Shape[at+1:].Elems())
-	switch q { // single elements do not pay for a copy each
-	case 4:
-		gatherOnes[uint32](out.Data, x.Data, idx, P, n, K)
-	case 8:
-		gatherOnes[uint64](out.Data, x.Data, idx, P, n, K)
-	default:
-		for p := 0; p < P; p++ {
-			for k := 0; k < K; k++ {
-				i := wrap(index(idx, k), n)
-				copy(out.Data[(p*K+k)*q:(p*K+k+1)*q], x.Data[(p*n+i)*q:])
-			}
-		}
-	}
-}
-
-func gatherOnes[T uint32 | uint64](out, x []byte, idx *tensor.Tensor, P, n, K int) {
-	d, s := words[T](out), words[T](x)
-	for k := range K {
-		i := wrap(index(idx, k), n)
-		for p := range P {
-			d[p*K+k] = s[p*n+i]
+	for p := 0; p < P; p++ {
+		for k := 0; k < K; k++ {
+			i := wrap(index(idx, k), n)
+			copy(out.Data[(p*K+k)*q:(p*K+k+1)*q], x.Data[(p*n+i)*q:])
 		}
 	}
 }

@@ -90,8 +90,10 @@ func oneHotKernel(p *Prep) (Kernel, bool) {
 	P, n, Q := lanes(s, p.Node.Int("axis", -1), false)
 	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
 		y, v := out[0].Float32s(), in[2].Float32s()
-		for i := lo * n * Q; i < hi*n*Q; i++ {
-			y[i] = v[0]
+		if v[0] == 0 {
+			clear(y[lo*n*Q : hi*n*Q])
+		} else {
+			fillBytes(out[0].Data[4*lo*n*Q:4*hi*n*Q], in[2].Data[:4])
 		}
 		for i := lo * Q; i < hi*Q; i++ {
 			k := index(in[0], i)

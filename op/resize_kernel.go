@@ -112,7 +112,8 @@ func (s *mixPass) split(from, to int) func(in, out []*tensor.Tensor, scratch []b
 func (s *mixPass) columns(dst, src []float32) {
 	if s.taps == 2 {
 		for i := range dst {
-			dst[i] = float32(s.weight[2*i]*src[s.index[2*i]]) + float32(s.weight[2*i+1]*src[s.index[2*i+1]])
+			k, w := s.index[2*i:][:2], s.weight[2*i:][:2]
+			dst[i] = float32(w[0]*src[k[0]]) + float32(w[1]*src[k[1]])
 		}
 	} else {
 		for i := range dst {

@@ -49,9 +49,10 @@ func roiAlignOp(since int, attrs string) Op {
 			y := make([]float64, c.Out[0].Elems())
 			for i := 0; i < c.In[1].Shape[0]; i++ {
 				g := r.grid(rois[4*i:4*i+4], s[2], s[3])
+				ys, xs := g.y.taps(nil, r.h), g.x.taps(nil, r.w)
 				for ch := 0; ch < C; ch++ {
 					src := x[(int(c.In[2].Int64s()[i])*C+ch)*S:][:S]
-					roiPool(y[(i*C+ch)*r.h*r.w:][:r.h*r.w], src, &r, &g, s[3])
+					roiPool(y[(i*C+ch)*r.h*r.w:][:r.h*r.w], src, &r, ys, xs, s[3])
 				}
 			}
 			setFloats(c.Out[0], y)
@@ -146,23 +147,39 @@ func (a *roiAxis) sample(i, k int) (lo, hi int, wl, wh float64) {
 	return lo, lo + 1, 1 - t, t
 }
 
-// roiPool writes the bins of one channel.
-func roiPool[T float32 | float64](y, x []T, r *roiReader, g *roiGrid, W int) {
-	count := T(max(g.y.per*g.x.per, 1))
+// roiTap is one sample of an axis made ready.
+type roiTap struct {
+	lo, hi int
+	wl, wh float64
+}
+
+// taps appends the samples of all bins.
+func (a *roiAxis) taps(buf []roiTap, bins int) []roiTap {
+	for i := 0; i < bins*a.per; i++ {
+		var t roiTap
+		t.lo, t.hi, t.wl, t.wh = a.sample(i/a.per, i%a.per)
+		buf = append(buf, t)
+	}
+	return buf
+}
+
+// roiPool writes the bins of one channel from the samples ys and xs.
+func roiPool[T float32 | float64](y, x []T, r *roiReader, ys, xs []roiTap, W int) {
+	sy, sx := len(ys)/r.h, len(xs)/r.w
+	count := T(max(sy*sx, 1))
 	for bin := range y {
 		sum, any := T(0), false
-		for iy := 0; iy < g.y.per; iy++ {
-			y0, y1, a0, a1 := g.y.sample(bin/r.w, iy)
-			for ix := 0; ix < g.x.per; ix++ {
-				x0, x1, b0, b1 := g.x.sample(bin%r.w, ix)
-				v0, v1 := T(T(a0*b0)*x[y0*W+x0]), T(T(a0*b1)*x[y0*W+x1])
-				v2, v3 := T(T(a1*b0)*x[y1*W+x0]), T(T(a1*b1)*x[y1*W+x1])
+		for _, u := range ys[bin/r.w*sy:][:sy] {
+			top, low := x[u.lo*W:][:W], x[u.hi*W:][:W]
+			for _, v := range xs[bin%r.w*sx:][:sx] {
+				v0, v1 := T(T(u.wl*v.wl)*top[v.lo]), T(T(u.wl*v.wh)*top[v.hi])
+				v2, v3 := T(T(u.wh*v.wl)*low[v.lo]), T(T(u.wh*v.wh)*low[v.hi])
 				if r.mode == "avg" {
 					sum += v0 + v1 + v2 + v3
 					continue
 				}
-				if top := max(v0, v1, v2, v3); !any || top > sum {
-					sum, any = top, true
+				if m := max(v0, v1, v2, v3); !any || m > sum {
+					sum, any = m, true
 				}
 			}
 		}
@@ -173,24 +190,34 @@ func roiPool[T float32 | float64](y, x []T, r *roiReader, g *roiGrid, W int) {
 	}
 }
 
+// roiAlignKernel needs a fixed number of samples, so that their places fit the scratch.
 func roiAlignKernel(p *Prep) (Kernel, bool) {
-	if p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 {
+	r, s := roiOf(p.Node), p.In[0].Shape
+	if p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 || r.ratio == 0 {
 		return Kernel{}, false
 	}
-	r, s := roiOf(p.Node), p.In[0].Shape
-	R, C, S, bins := p.In[1].Shape[0], s[1], s[2]*s[3], r.h*r.w
-	const per = 8 // channels
-	parts := (C + per - 1) / per
-	return Kernel{Check: r.check, Run: split(R*parts, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		i, lo := task/parts, task%parts*per
+	R, C, S, bins, n := p.In[1].Shape[0], s[1], s[2]*s[3], r.h*r.w, (r.h+r.w)*r.ratio
+	taps := make([]roiTap, R*n) // of the boxes of one run
+	places := split(R, func(in, _ []*tensor.Tensor, _ []byte, i int) {
 		var b [4]float64
 		for k := range b {
 			b[k] = float64(in[1].Float32s()[4*i+k])
 		}
 		g := r.grid(b[:], s[2], s[3])
+		g.x.taps(g.y.taps(taps[i*n:i*n:(i+1)*n], r.h), r.w)
+	})
+	const per = 8 // channels
+	parts := (C + per - 1) / per
+	pools := split(R*parts, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		i, lo := task/parts, task%parts*per
+		ys, xs := taps[i*n:i*n+r.h*r.ratio], taps[i*n+r.h*r.ratio:(i+1)*n]
 		for c := lo; c < min(C, lo+per); c++ {
 			src := in[0].Float32s()[(int(in[2].Int64s()[i])*C+c)*S:][:S]
-			roiPool(out[0].Float32s()[(i*C+c)*bins:][:bins], src, &r, &g, s[3])
+			roiPool(out[0].Float32s()[(i*C+c)*bins:][:bins], src, &r, ys, xs, s[3])
 		}
-	})}, true
+	})
+	return Kernel{Check: r.check, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		places(in, out, scratch)
+		pools(in, out, scratch)
+	}}, true
 }

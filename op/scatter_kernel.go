@@ -10,7 +10,7 @@ import (
 // Fast forms of the Gather and Scatter operators. Tasks never write to one element from two sides: they split
 // lanes, blocks of columns or ranges of destinations, always by shape.
 
-// words4 are the element types that are copied as machine words.
+// word are the element types that are copied as machine words.
 type word interface {
 	uint8 | uint16 | uint32 | uint64
 }
@@ -56,15 +56,27 @@ func laneOf(x, idx tensor.Shape, a int64) (l lane, ok bool) {
 
 // block is how many columns of Q one task takes, so that tasks are long enough and there are several.
 func (l lane) block() (cols, tasks int) {
-	cols = max(1, min(l.Q, max(16, chunk/max(1, l.K))))
+	cols = max(1, min(l.Q, max(64, chunk/max(1, l.K))))
 	return cols, l.P * ((l.Q + cols - 1) / cols)
 }
 
-// each calls f for every task with its outer index and its columns.
-func (l lane) each(task int) (p, lo, hi int) {
+// part is the outer index of a task and its columns.
+func (l lane) part(task int) (p, lo, hi int) {
 	cols, _ := l.block()
 	parts := (l.Q + cols - 1) / cols
 	return task / parts, task % parts * cols, min(l.Q, task%parts*cols+cols)
+}
+
+// split runs f for every task; short ones go together.
+func (l lane) split(f func(in, out []*tensor.Tensor, p, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
+	cols, tasks := l.block()
+	per := max(1, chunk/2/max(1, l.K*cols))
+	return split((tasks+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		for t := task * per; t < min(tasks, (task+1)*per); t++ {
+			p, lo, hi := l.part(t)
+			f(in, out, p, lo, hi)
+		}
+	})
 }
 
 func laneCheck(i int, n int) func(in []*tensor.Tensor) error {
@@ -77,28 +89,21 @@ func gatherElementsKernel(p *Prep) (Kernel, bool) {
 	if !ok {
 		return Kernel{}, false
 	}
-	var f body
-	wide, long := p.In[0].DType.Bits() == 64, p.In[1].DType == tensor.Int64
+	var f func(in, out []*tensor.Tensor, p, lo, hi int)
+	bits, long := p.In[0].DType.Bits(), p.In[1].DType == tensor.Int64
 	switch {
-	case p.In[0].DType.Bits() == 32 && long:
+	case bits == 32 && long:
 		f = gatherLane[uint32, int64](l)
-	case p.In[0].DType.Bits() == 32:
+	case bits == 32:
 		f = gatherLane[uint32, int32](l)
-	case wide && long:
+	case bits == 64 && long:
 		f = gatherLane[uint64, int64](l)
-	case wide:
+	case bits == 64:
 		f = gatherLane[uint64, int32](l)
 	default:
 		return Kernel{}, false
 	}
-	per := max(1, 2048/max(1, l.K*min(l.Q, 1<<20))) // short lanes go together
-	_, tasks := l.block()
-	g := func(in, out []*tensor.Tensor, s []byte, task int) {
-		for t := task * per; t < min(tasks, (task+1)*per); t++ {
-			f(in, out, s, t)
-		}
-	}
-	return Kernel{Run: split((tasks+per-1)/per, g), Check: laneCheck(1, l.n)}, true
+	return Kernel{Run: l.split(f), Check: laneCheck(1, l.n)}, true
 }
 
 // indexWords views an index tensor as T.
@@ -110,20 +115,30 @@ func indexWords[T int32 | int64](t *tensor.Tensor) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(&t.Data[0])), len(t.Data)/int(unsafe.Sizeof(z)))
 }
 
-func gatherLane[T uint32 | uint64, I int32 | int64](l lane) body {
-	return func(in, out []*tensor.Tensor, _ []byte, task int) {
-		p, lo, hi := l.each(task)
-		x, y, idx := words[T](in[0].Data)[p*l.n*l.Q:], words[T](out[0].Data), indexWords[I](in[1])
+// taken copies x[i step] for the indices i; negative ones count from n.
+func taken[T word, I int32 | int64](d, x []T, idx []I, n, step int) {
+	d = d[:len(idx)]
+	for k, i := range idx {
+		j := int(i)
+		j += j >> 63 & n
+		d[k] = x[j*step]
+	}
+}
+
+func gatherLane[T uint32 | uint64, I int32 | int64](l lane) func(in, out []*tensor.Tensor, p, lo, hi int) {
+	return func(in, out []*tensor.Tensor, p, lo, hi int) {
+		x, y, idx := words[T](in[0].Data)[p*l.n*l.Q:], words[T](out[0].Data)[p*l.K*l.Q:], indexWords[I](in[1])[p*l.K*l.Q:]
+		if l.Q == 1 {
+			taken(y, x, idx[:l.K], l.n, 1)
+			return
+		}
 		for k := 0; k < l.K; k++ {
-			at := (p*l.K+k)*l.Q + lo
-			row := idx[at : at+hi-lo]
-			d := y[at:][:len(row)]
+			row := idx[k*l.Q+lo : k*l.Q+hi]
+			d, s := y[k*l.Q+lo:][:len(row)], x[lo:]
 			for q, i := range row {
 				j := int(i)
-				if j < 0 {
-					j += l.n
-				}
-				d[q] = x[j*l.Q+lo+q]
+				j += j >> 63 & l.n
+				d[q] = s[j*l.Q+q]
 			}
 		}
 	}
@@ -135,48 +150,64 @@ func scatterElementsKernel(p *Prep) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	l, ok := laneOf(p.In[0].Shape, p.In[1].Shape, p.Node.Int("axis", 0))
-	d := p.In[0].DType
-	how := p.Node.Str("reduction", "none")
-	if !ok || d != tensor.Float32 && d != tensor.Int64 {
+	if !ok {
 		return Kernel{}, false
 	}
-	f := scatterLane(l, how, (*tensor.Tensor).Float32s)
-	if d == tensor.Int64 {
-		f = scatterLane(l, how, (*tensor.Tensor).Int64s)
+	how, long := p.Node.Str("reduction", "none"), p.In[1].DType == tensor.Int64
+	var f func(in, out []*tensor.Tensor, p, lo, hi int)
+	switch d := p.In[0].DType; {
+	case d == tensor.Float32 && long:
+		f = scatterLane[float32, int64](l, how, (*tensor.Tensor).Float32s)
+	case d == tensor.Float32:
+		f = scatterLane[float32, int32](l, how, (*tensor.Tensor).Float32s)
+	case d == tensor.Int64 && long:
+		f = scatterLane[int64, int64](l, how, (*tensor.Tensor).Int64s)
+	case d == tensor.Int64:
+		f = scatterLane[int64, int32](l, how, (*tensor.Tensor).Int64s)
+	default:
+		return Kernel{}, false
 	}
-	_, tasks := l.block()
-	first, then := copyTasks(p.Out[0].DType.Bytes(p.Out[0].Elems())), split(tasks, f)
+	first, then := copyTasks(p.Out[0].DType.Bytes(p.Out[0].Elems())), l.split(f)
 	return Kernel{Over: 1, Check: laneCheck(1, l.n), Run: func(in, out []*tensor.Tensor, s []byte) {
 		first(in, out, s)
 		then(in, out, s)
 	}}, true
 }
 
-func scatterLane[T float32 | int64](l lane, how string, of func(*tensor.Tensor) []T) body {
-	return func(in, out []*tensor.Tensor, _ []byte, task int) {
-		p, lo, hi := l.each(task)
-		y, u := of(out[0])[p*l.n*l.Q:], of(in[2])
+func scatterLane[T float32 | int64, I int32 | int64](l lane, how string, of func(*tensor.Tensor) []T) func(in, out []*tensor.Tensor, p, lo, hi int) {
+	return func(in, out []*tensor.Tensor, p, lo, hi int) {
+		y, u, idx := of(out[0])[p*l.n*l.Q:], of(in[2])[p*l.K*l.Q:], indexWords[I](in[1])[p*l.K*l.Q:]
+		if l.Q == 1 {
+			scatterRow(y, u[:l.K], idx[:l.K], l.n, 1, 0, how)
+			return
+		}
 		for k := 0; k < l.K; k++ {
-			for q := lo; q < hi; q++ {
-				at := (p*l.K+k)*l.Q + q
-				j := int(index(in[1], at))
-				if j < 0 {
-					j += l.n
-				}
-				d := &y[j*l.Q+q]
-				switch how {
-				case "none":
-					*d = u[at]
-				case "add":
-					*d += u[at]
-				case "mul":
-					*d *= u[at]
-				case "max":
-					*d = max(*d, u[at])
-				case "min":
-					*d = min(*d, u[at])
-				}
-			}
+			scatterRow(y[lo:], u[k*l.Q+lo:k*l.Q+hi], idx[k*l.Q+lo:k*l.Q+hi], l.n, l.Q, 1, how)
+		}
+	}
+}
+
+// scatterRow combines u[q] with y[idx[q] stride + q step].
+func scatterRow[T float32 | int64, I int32 | int64](y, u []T, idx []I, n, stride, step int, how string) {
+	idx = idx[:len(u)]
+	switch how {
+	case "none":
+		for q, x := range u {
+			j := int(idx[q])
+			j += j >> 63 & n
+			y[j*stride+q*step] = x
+		}
+	case "add":
+		for q, x := range u {
+			j := int(idx[q])
+			j += j >> 63 & n
+			y[j*stride+q*step] += x
+		}
+	default:
+		for q := range u {
+			j := int(idx[q])
+			j += j >> 63 & n
+			combine(y[j*stride+q*step:][:1], u[q:q+1], how)
 		}
 	}
 }
@@ -276,4 +307,40 @@ func scatterNDKernel(p *Prep) (Kernel, bool) {
 		first(in, out, s)
 		then(in, out, s)
 	}}, true
+}
+
+// gatherKernel copies rows of Q elements: single 4- and 8-byte elements through typed loops, rows as bytes.
+func gatherKernel(p *Prep) (Kernel, bool) {
+	x, idx := p.In[0], p.In[1]
+	at := wrap(p.Node.Int("axis", 0), len(x.Shape))
+	P, n, K := x.Shape[:at].Elems(), x.Shape[at], idx.Elems()
+	q := x.DType.Bytes(x.Shape[at+1:].Elems())
+	var f func(in, out []*tensor.Tensor, p, lo, hi int)
+	long := idx.DType == tensor.Int64
+	switch {
+	case q == 4 && long:
+		f = gatherRows[uint32, int64](n, K)
+	case q == 4:
+		f = gatherRows[uint32, int32](n, K)
+	case q == 8 && long && x.DType.Bits() == 64:
+		f = gatherRows[uint64, int64](n, K)
+	default:
+		f = func(in, out []*tensor.Tensor, p, lo, hi int) {
+			for k := lo; k < hi; k++ {
+				i := wrap(index(in[1], k), n)
+				copy(out[0].Data[(p*K+k)*q:(p*K+k+1)*q], in[0].Data[(p*n+i)*q:])
+			}
+		}
+	}
+	l := lane{P: P, n: n, K: max(q/4, 1), Q: K} // the rows are split as columns of q bytes
+	if q == 0 {
+		l.P = 0
+	}
+	return Kernel{Run: l.split(f), Check: laneCheck(1, n)}, true
+}
+
+func gatherRows[T uint32 | uint64, I int32 | int64](n, K int) func(in, out []*tensor.Tensor, p, lo, hi int) {
+	return func(in, out []*tensor.Tensor, p, lo, hi int) {
+		taken(words[T](out[0].Data)[p*K+lo:], words[T](in[0].Data)[p*n:], indexWords[I](in[1])[lo:hi], n, 1)
+	}
 }

@@ -238,24 +238,6 @@ func constantOfShapeKernel(p *Prep) (Kernel, bool) {
 	})}, true
 }
 
-// gatherGradKernel adds rows in the order of the indices, on one thread: rows may repeat.
-func gatherGradKernel(p *Prep) (Kernel, bool) {
-	if p.Out[0].DType != tensor.Float32 {
-		return Kernel{}, false
-	}
-	a := p.Node.Int("axis", 0)
-	shape := p.Out[0].Shape
-	at := wrap(a, len(shape))
-	n := int64(shape[at])
-	return Kernel{
-		Run: serial(func(in, out []*tensor.Tensor) {
-			clear(out[0].Data)
-			scatter(out[0].Float32s(), in[0].Float32s(), in[1], shape, at)
-		}),
-		Check: func(in []*tensor.Tensor) error { return indexCheck(in[1], n) },
-	}, true
-}
-
 // merged is a shape with several tensors' strides after merging neighbouring axes that all tensors read alike.
 type merged struct {
 	shape   []int

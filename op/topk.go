@@ -131,67 +131,81 @@ func laneOrder(x *tensor.Tensor, largest bool) func(i, j int) int {
 	return order
 }
 
-// topKKernel keeps a heap of the k best so far, its worst on top, then sorts it. Lanes run in parallel.
+// topKKernel keeps a heap of the k best so far, its worst on top, then sorts it. Lanes run in parallel; long ones
+// in segments whose best are joined.
 func topKKernel(p *Prep) (Kernel, bool) {
 	x := p.In[0]
 	P, n, Q := lanes(x.Shape, p.Node.Int("axis", -1), false)
-	if x.DType != tensor.Float32 || len(x.Shape) == 0 || len(p.Out) == 0 {
-		return Kernel{}, false
-	}
-	t := p.Out[0]
+	t := p.out(0)
 	if t == nil {
 		t = p.out(1)
 	}
-	k := t.Shape[wrap(p.Node.Int("axis", -1), len(x.Shape))]
-	sign := uint32(0)
-	if p.Node.Int("largest", 1) == 0 {
-		sign = ^sign
-	}
-	lanes := P * Q
-	if k == 0 || n >= 1<<31 {
+	if x.DType != tensor.Float32 || len(x.Shape) == 0 || t == nil || n >= 1<<31 {
 		return Kernel{}, false
 	}
-	per := max(1, chunk/4/n)
-	return Kernel{Scratch: 8*k*lanes + 64, Run: split((lanes+per-1)/per, func(in, out []*tensor.Tensor, scratch []byte, task int) {
-		heaps := words[uint64](scratch[:8*k*lanes])
-		for l := task * per; l < min(lanes, (task+1)*per); l++ {
-			h := heaps[l*k : (l+1)*k]
-			at := l/Q*n*Q + l%Q
-			topLane(h, in[0].Float32s()[at:], n, Q, sign)
-			to := l/Q*k*Q + l%Q
-			for i, e := range h {
-				j := int(^uint32(e))
-				if out[0] != nil {
-					out[0].Float32s()[to+i*Q] = in[0].Float32s()[at+j*Q]
-				}
-				if len(out) > 1 && out[1] != nil {
-					out[1].Int64s()[to+i*Q] = int64(j)
-				}
+	k := t.Shape[wrap(p.Node.Int("axis", -1), len(x.Shape))]
+	if k == 0 {
+		return Kernel{}, false
+	}
+	L := P * Q
+	segs := max(1, min(16, n/(2*chunk), n/(16*k)))
+	each := (n + segs - 1) / segs
+	per := max(1, chunk/4/each)
+	least := p.Node.Int("largest", 1) == 0
+	parts := split((L*segs+per-1)/per, func(in, _ []*tensor.Tensor, scratch []byte, task int) {
+		heaps := words[uint64](scratch[:8*k*L*segs])
+		for i := task * per; i < min(L*segs, (task+1)*per); i++ {
+			l, lo := i/segs, i%segs*each
+			topLane(heaps[i*k:(i+1)*k], in[0].Float32s()[l/Q*n*Q+l%Q:], lo, min(n, lo+each), Q, least)
+		}
+	})
+	finish := split(L, func(in, out []*tensor.Tensor, scratch []byte, l int) {
+		all := words[uint64](scratch[:8*k*L*segs])[l*segs*k : (l+1)*segs*k]
+		slices.Sort(all)
+		at, to := l/Q*n*Q+l%Q, l/Q*k*Q+l%Q
+		for i := 0; i < k; i++ {
+			j := int(^uint32(all[len(all)-1-i]))
+			if out[0] != nil {
+				out[0].Float32s()[to+i*Q] = in[0].Float32s()[at+j*Q]
+			}
+			if len(out) > 1 && out[1] != nil {
+				out[1].Int64s()[to+i*Q] = int64(j)
 			}
 		}
-	})}, true
+	})
+	return Kernel{Scratch: 8*k*L*segs + 64, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		parts(in, out, scratch)
+		finish(in, out, scratch)
+	}}, true
 }
 
-// topLane leaves the best len(h) elements of x[i*step], i < n, in h, the best first, as order keys with the
+// topLane leaves the best len(h) of the elements x[i step], lo <= i < hi, in the heap h: order keys with the
 // complement of the index below.
-func topLane(h []uint64, x []float32, n, step int, sign uint32) {
-	k := len(h)
-	for i := 0; i < k; i++ {
-		h[i] = uint64(orderKey(x[i*step])^sign)<<32 | uint64(^uint32(i))
+func topLane(h []uint64, x []float32, lo, hi, step int, least bool) {
+	sign := uint32(0)
+	if least {
+		sign = ^sign
 	}
-	for i := k/2 - 1; i >= 0; i-- {
+	for i := range h {
+		h[i] = uint64(orderKey(x[(lo+i)*step])^sign)<<32 | uint64(^uint32(lo+i))
+	}
+	for i := len(h)/2 - 1; i >= 0; i-- {
 		sink(h, i)
 	}
-	for i := k; i < n; i++ {
-		e := orderKey(x[i*step]) ^ sign
-		if e <= uint32(h[0]>>32) { // an equal one that comes later is no better
+	worst := x[int(^uint32(h[0]))*step]
+	for i := lo + len(h); i < hi; i++ {
+		v := x[i*step]
+		if !least && v <= worst || least && v >= worst { // an equal one that comes later is no better
+			continue
+		}
+		e := orderKey(v) ^ sign
+		if e <= uint32(h[0]>>32) {
 			continue
 		}
 		h[0] = uint64(e)<<32 | uint64(^uint32(i))
 		sink(h, 0)
+		worst = x[int(^uint32(h[0]))*step]
 	}
-	slices.Sort(h)
-	slices.Reverse(h)
 }
 
 // sink restores the heap whose smallest is on top below place i.
