@@ -72,6 +72,7 @@ type mapPlan struct {
 	outRow      int
 	runs        []stretch
 	list        []int32 // source indices of the last axis where stretches are short, nil otherwise
+	twice       bool    // the list is 0, 0, 1, 1, ... of 4-byte elements
 }
 
 type mapAxis struct {
@@ -101,6 +102,10 @@ func (m *axisMap) plan(size int) mapPlan {
 	if p.block == size && len(p.runs)*4 > m.out[last] && m.out[last] >= 4 {
 		for _, i := range m.list[last] {
 			p.list = append(p.list, int32(i))
+		}
+		p.twice = size == 4 && len(p.list) == 2*m.in[last]
+		for i, k := range p.list {
+			p.twice = p.twice && int(k) == i/2
 		}
 	}
 	return p
@@ -167,6 +172,13 @@ func (p *mapPlan) row(dst, src, fill []byte) {
 	if p.list != nil {
 		switch p.size {
 		case 4:
+			if p.twice {
+				d := words[uint64](dst)
+				for i, v := range words[uint32](src) {
+					d[i] = uint64(v) | uint64(v)<<32
+				}
+				return
+			}
 			takeWords(words[uint32](dst), words[uint32](src), p.list, firstWord[uint32](fill))
 		case 8:
 			takeWords(words[uint64](dst), words[uint64](src), p.list, firstWord[uint64](fill))

@@ -175,10 +175,11 @@ func rangeKernel(p *Prep) (Kernel, bool) {
 	case tensor.Int64:
 		return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 			lo, hi := bounds(n, task)
-			v := in[0].Int64s()[0] + int64(lo)*in[2].Int64s()[0]
+			delta := in[2].Int64s()[0]
+			v := in[0].Int64s()[0] + int64(lo)*delta
 			for i, d := lo, out[0].Int64s(); i < hi; i++ {
 				d[i] = v
-				v += in[2].Int64s()[0]
+				v += delta
 			}
 		})}, true
 	case tensor.Float32:

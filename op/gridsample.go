@@ -196,7 +196,10 @@ func reflected(x, lo, hi float64) float64 {
 	return hi - r
 }
 
-// gridSampleKernel computes the taps of a point once for all channels.
+// gridTaps is how many taps a task of gridSampleKernel holds.
+const gridTaps = 2048
+
+// gridSampleKernel computes the taps of some points once, then reads them channel by channel.
 func gridSampleKernel(p *Prep) (Kernel, bool) {
 	g, err := gridOf(p.Node)
 	if err != nil || p.In[0].DType != tensor.Float32 || p.In[1].DType != tensor.Float32 {
@@ -204,30 +207,47 @@ func gridSampleKernel(p *Prep) (Kernel, bool) {
 	}
 	s := p.In[0].Shape
 	N, C, D, S, L := s[0], s[1], len(s)-2, s[2:].Elems(), p.Out[0].Shape[2:].Elems()
-	const per = 64 // points
+	most := 1 // taps of a point
+	for range s[2:] {
+		most *= map[string]int{"nearest": 1, "linear": 2, "cubic": 4}[g.mode]
+	}
+	per := gridTaps / most
 	parts := (L + per - 1) / per
 	return Kernel{Run: split(N*parts, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		n, lo := task/max(parts, 1), task%max(parts, 1)*per
-		grid, y := in[1].Float32s(), out[0].Float32s()
-		var at [64]int
-		var w [64]float64
-		var f [64]float32
-		var v [3]float64
-		for l := lo; l < min(L, lo+per); l++ {
-			for a := 0; a < D; a++ {
-				v[a] = float64(grid[(n*L+l)*D+a])
-			}
-			k := g.point(v[:D], s[2:], at[:], w[:])
-			for t := 0; t < k; t++ {
-				f[t] = float32(w[t])
-			}
-			for c := 0; c < C; c++ {
-				src, sum := in[0].Float32s()[(n*C+c)*S:][:S], float32(0)
-				for t, i := range at[:k] {
-					sum += float32(f[t] * src[i])
+		n, lo := task/parts, task%parts*per
+		hi := min(L, lo+per)
+		var at, end [gridTaps]int32 // places, and where those of a point end
+		var w [gridTaps]float32
+		g.points(in[1].Float32s()[(n*L+lo)*D:(n*L+hi)*D], s[2:], at[:], end[:], w[:])
+		for c := 0; c < C; c++ {
+			src, y := in[0].Float32s()[(n*C+c)*S:][:S], out[0].Float32s()[(n*C+c)*L+lo:][:hi-lo]
+			t := 0
+			for l := range y {
+				sum := float32(0)
+				for ; t < int(end[l]); t++ {
+					sum += float32(w[t] * src[at[t]])
 				}
-				y[(n*C+c)*L+l] = sum
+				y[l] = sum
 			}
 		}
 	})}, true
+}
+
+// points lists the taps of many points one behind the other; end[l] is where those of point l end.
+func (g gridReader) points(grid []float32, s tensor.Shape, at, end []int32, w []float32) {
+	var a1 [64]int
+	var w1 [64]float64
+	var v [3]float64
+	m := 0
+	for l := 0; l < len(grid)/len(s); l++ {
+		for a := range s {
+			v[a] = float64(grid[l*len(s)+a])
+		}
+		k := g.point(v[:len(s)], s, a1[:], w1[:])
+		for t := 0; t < k; t++ {
+			at[m], w[m] = int32(a1[t]), float32(w1[t])
+			m++
+		}
+		end[l] = int32(m)
+	}
 }

@@ -315,6 +315,9 @@ func gatherKernel(p *Prep) (Kernel, bool) {
 	at := wrap(p.Node.Int("axis", 0), len(x.Shape))
 	P, n, K := x.Shape[:at].Elems(), x.Shape[at], idx.Elems()
 	q := x.DType.Bytes(x.Shape[at+1:].Elems())
+	if K == 1 && q == 4 {
+		return Kernel{Run: gatherOne(P, n), Check: laneCheck(1, n)}, true
+	}
 	var f func(in, out []*tensor.Tensor, p, lo, hi int)
 	long := idx.DType == tensor.Int64
 	switch {
@@ -343,4 +346,17 @@ func gatherRows[T uint32 | uint64, I int32 | int64](n, K int) func(in, out []*te
 	return func(in, out []*tensor.Tensor, p, lo, hi int) {
 		taken(words[T](out[0].Data)[p*K+lo:], words[T](in[0].Data)[p*n:], indexWords[I](in[1])[lo:hi], n, 1)
 	}
+}
+
+// gatherOne reads one 4-byte element of every row of n.
+func gatherOne(P, n int) func(in, out []*tensor.Tensor, scratch []byte) {
+	return split(tasksFor(P), func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := bounds(P, task)
+		x, y := words[uint32](in[0].Data), words[uint32](out[0].Data)
+		at := lo*n + wrap(index(in[1], 0), n)
+		for p := lo; p < hi; p++ {
+			y[p] = x[at]
+			at += n
+		}
+	})
 }
