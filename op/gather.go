@@ -132,7 +132,7 @@ var opGatherGrad = Op{
 }
 
 // scatter adds dy [P, K, Q] into dx [P, n, Q] at the rows idx [K] of axis at.
-func scatter[T float32 | float64](dx, dy []T, idx *tensor.Tensor, shape tensor.Shape, at int) {
+func scatter(dx, dy []float64, idx *tensor.Tensor, shape tensor.Shape, at int) {
 	P, n, Q, K := shape[:at].Elems(), shape[at], shape[at+1:].Elems(), idx.Elems()
 	for p := 0; p < P; p++ {
 		for k := 0; k < K; k++ {
