@@ -76,36 +76,46 @@ func gemmRows512(t *tile, m int) {
 	}
 }
 
-// gemmHalf256 computes columns n to n+16 of a panel with AVX2. Where 16 columns cannot be
-// read or written, it works on copies.
+// gemmHalf256 computes columns n to n+16 of a panel with AVX2.
 func gemmHalf256(t tile, m, n int, b operand, bias []float32) {
 	w := min(16, b.width-n)
-	var bcopy [kBlock * 16]float32
+	t.c = unsafe.Add(t.c, 4*n)
 	if t.k > 0 {
 		t.b = unsafe.Add(t.b, 4*n)
-		if w < 16 && !b.padded {
-			for p := 0; p < t.k; p++ {
-				copy(bcopy[16*p:16*p+w], b.data[p*b.row+n:p*b.row+n+w])
-			}
-			t.b, t.brow = unsafe.Pointer(&bcopy), 64
+	}
+	if w < 16 {
+		gemmEdge256(t, m, n, w, b, bias)
+		return
+	}
+	if t.mode == fromBias {
+		t.bias = unsafe.Pointer(&bias[n])
+	}
+	h := tall(m, 6)
+	rest := t.rows(h, m)
+	gemm256(h, &t)
+	if rest > 0 {
+		t.down()
+		gemm256(rest, &t)
+	}
+}
+
+// gemmEdge256 is for w < 16 columns, which cannot be read and written whole: it works on copies.
+func gemmEdge256(t tile, m, n, w int, b operand, bias []float32) {
+	if t.k > 0 && !b.padded {
+		s := slices.get()
+		defer slices.put(s)
+		bcopy := s.aligned()
+		for p := 0; p < t.k; p++ {
+			copy(bcopy[16*p:16*p+w], b.data[p*b.row+n:p*b.row+n+w])
 		}
+		t.b, t.brow = unsafe.Pointer(&bcopy[0]), 64
 	}
 	var bi [16]float32
 	if t.mode == fromBias {
 		copy(bi[:w], bias[n:n+w])
 		t.bias = unsafe.Pointer(&bi)
 	}
-	t.c = unsafe.Add(t.c, 4*n)
 	h := tall(m, 6)
-	if w == 16 {
-		rest := t.rows(h, m)
-		gemm256(h, &t)
-		if rest > 0 {
-			t.down()
-			gemm256(rest, &t)
-		}
-		return
-	}
 	var ccopy [6 * 16]float32
 	for i0 := 0; i0 < m; i0 += h {
 		q := min(h, m-i0)
