@@ -19,6 +19,7 @@ func samples() []sample {
 	products(add)
 	linears(add)
 	integers(add)
+	fewBits(add)
 	quantized(add)
 	private(add)
 	fusions(add)

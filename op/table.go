@@ -246,6 +246,7 @@ var table = []Op{
 	opMicrosoftGelu,
 	opGroupQueryAttention,
 	opMatMulIntegerToFloat,
+	opMatMulNBits,
 	opMultiHeadAttention,
 	opQAttention,
 	opQGemm,

@@ -28,6 +28,7 @@ type Gemm struct {
 	Accumulate bool
 	Bias       []float32 // [N] or nil
 	Packed     *PackedB  // op(B) packed before; B is not read then
+	NBits      *PackedNB // op(B) in few bits, turned into float32 where it is used; B is not read then
 	Batch      int       // products; 0 is 1
 	StrideA    int       // elements between the matrices of a batch
 	StrideB    int
@@ -63,6 +64,8 @@ func (g *Gemm) form() form {
 	switch batch := max(g.Batch, 1); {
 	case g.Packed != nil:
 		return given
+	case g.NBits != nil:
+		return sliced
 	case g.M > rowBlock, g.StrideB == 0 && batch > 1 && g.M*batch > rowBlock:
 		return packed
 	case g.TransB, g.LDB%aliasing == 0 && g.M >= sliceRows:
@@ -133,7 +136,7 @@ type run struct {
 func (r *run) plan() {
 	r.mBlocks = ceilDiv(r.M, rowBlock)
 	r.rows = ceilDiv(r.M, r.mBlocks)
-	r.kStep = max(1, (ceilDiv(r.K, max(1, ceilDiv(r.K, kBlock)))+3)&^3)
+	r.kStep = max(1, (ceilDiv(r.K, max(1, ceilDiv(r.K, kBlock)))+7)&^7)
 	r.jStep, r.items = r.nj, 1
 	if one := r.rows * r.K * panel; one > 0 {
 		all := one * r.nj * r.mBlocks
@@ -201,6 +204,13 @@ func (r *run) pass(item, k0, i0, i1, j0, j1 int, s *slice) {
 	for ; j0 < j1; j0 += slicePanels {
 		n := min(slicePanels, j1-j0)
 		b := s.aligned()
+		if r.NBits != nil {
+			for j := range n {
+				r.NBits.slicePanel(r.tier, b[j*kc*panel:], j0+j, k0, kc)
+				r.block(item, j0+j, k0, kc, i0, i1, b[j*kc*panel:])
+			}
+			continue
+		}
 		packPanels(r.tier, b, kc*panel, r.B[item*r.StrideB:], r.LDB, r.TransB, r.N, j0, n, k0, kc)
 		for j := range n {
 			r.block(item, j0+j, k0, kc, i0, i1, b[j*kc*panel:])

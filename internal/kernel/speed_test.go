@@ -108,3 +108,28 @@ func BenchmarkPeaks(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkNGemm(b *testing.B) {
+	r := rand.New(rand.NewSource(1))
+	for _, s := range [][3]int{{1, 4096, 4096}, {1, 768, 768}, {8, 4096, 4096}, {16, 2048, 2048}, {128, 2048, 2048}, {128, 768, 768}} {
+		m, n, k := s[0], s[1], s[2]
+		for _, bits := range []int{4, 8} {
+			w, scale, zero := nWeights(r, n, k, bits, 32)
+			p := PackNB(w, scale, zero, n, k, bits, 32)
+			x, c := randoms(r, m*k), make([]float32, m*n)
+			for _, form := range []string{"int8", "f32"} {
+				for _, threads := range []int{1, 2} {
+					b.Run(fmt.Sprintf("%dx%dx%d/%dbit/%s/threads=%d", m, n, k, bits, form, threads), func(b *testing.B) {
+						g := NGemm{M: m, N: n, K: k, A: x, LDA: k, B: p, C: c, LDC: n}
+						f := Gemm{M: m, N: n, K: k, A: x, LDA: k, NBits: p, C: c, LDC: n}
+						run, scratch, peak := f.Run, make([]byte, f.ScratchBytes()), PeakFlops
+						if form == "int8" {
+							run, scratch, peak = g.Run, make([]byte, g.ScratchBytes()), PeakInt8
+						}
+						rate(b, threads, 2*float64(m)*float64(n)*float64(k), peak, func() { run(scratch) })
+					})
+				}
+			}
+		}
+	}
+}
