@@ -165,7 +165,7 @@ func nbitsKernel(p *Prep) (Kernel, bool) {
 		for i, v := range f.weights(b, scale, zero) {
 			w[i] = float32(v)
 		}
-		g = &floatRows{kernel.Gemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, Packed: kernel.PackB(w, f.k, true, f.n, f.k)}}
+		g = &nbitsFloats{kernel.Gemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, Packed: kernel.PackB(w, f.k, true, f.n, f.k)}}
 	default:
 		var z []uint8
 		if zero != nil {
@@ -173,9 +173,9 @@ func nbitsKernel(p *Prep) (Kernel, bool) {
 		}
 		packed := kernel.PackNB(b.Data, scale.Float32s(), z, f.n, f.k, f.bits, f.block)
 		if p.Node.Int("accuracy_level", 0) >= 4 {
-			g = &intRows{kernel.NGemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, B: packed}}
+			g = &nbitsInts{kernel.NGemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, B: packed}}
 		} else {
-			g = &floatRows{kernel.Gemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, NBits: packed}}
+			g = &nbitsFloats{kernel.Gemm{M: M, N: f.n, K: f.k, LDA: f.k, LDC: f.n, NBits: packed}}
 		}
 	}
 	return Kernel{Scratch: g.ScratchBytes(), Run: func(in, out []*tensor.Tensor, scratch []byte) {
@@ -195,10 +195,10 @@ type rowProduct interface {
 	Run(scratch []byte)
 }
 
-type floatRows struct{ kernel.Gemm }
+type nbitsFloats struct{ kernel.Gemm }
 
-func (r *floatRows) set(a, c, bias []float32) { r.A, r.C, r.Bias = a, c, bias }
+func (r *nbitsFloats) set(a, c, bias []float32) { r.A, r.C, r.Bias = a, c, bias }
 
-type intRows struct{ kernel.NGemm }
+type nbitsInts struct{ kernel.NGemm }
 
-func (r *intRows) set(a, c, bias []float32) { r.A, r.C, r.Bias = a, c, bias }
+func (r *nbitsInts) set(a, c, bias []float32) { r.A, r.C, r.Bias = a, c, bias }
