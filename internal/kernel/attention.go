@@ -84,6 +84,14 @@ const (
 	packFloats = 1 << 14 // floats of keys that one task transposes, at least
 )
 
+// rows is the number of queries of a block. Short causal blocks leave out more keys that none of their queries sees.
+func (a *Attention) rows() int {
+	if a.Causal && a.T <= 5*queryBlock {
+		return queryBlock / 2
+	}
+	return queryBlock
+}
+
 // lowest is the LSE of a query that sees nothing.
 const lowest = -math.MaxFloat32
 
@@ -143,14 +151,14 @@ func (a *Attention) Run(scratch []byte) {
 	}
 	x := attends.get()
 	defer attends.put(x)
-	x.a, x.tier, x.blocks = a, cpu.Active(), ceilDiv(a.T, queryBlock)
+	x.a, x.tier, x.blocks = a, cpu.Active(), ceilDiv(a.T, a.rows())
 	if !a.few() && a.D > 0 && a.S > 0 {
 		off := int(-uintptr(unsafe.Pointer(&scratch[0])) & 63)
 		x.packed = unsafe.Slice((*float32)(unsafe.Pointer(&scratch[off])), a.B*a.KV*a.kt())
 		x.items = max(1, packFloats/a.kt())
 		team.Run(ceilDiv(a.B*a.KV, x.items), x.pack)
 	}
-	work := min(a.T, queryBlock) * a.S * (a.D + a.Dv)
+	work := min(a.T, a.rows()) * a.S * (a.D + a.Dv)
 	x.items = min(max(1, minTask/max(work, 1)), a.B*a.H*x.blocks)
 	team.Run(ceilDiv(a.B*a.H*x.blocks, x.items), x.task)
 	x.a, x.packed = nil, nil
@@ -159,8 +167,7 @@ func (a *Attention) Run(scratch []byte) {
 func (x *attending) packKeys(t int) {
 	a := x.a
 	for i := t * x.items; i < min((t+1)*x.items, a.B*a.KV); i++ {
-		n := panels(a.S)
-		packPanels(x.tier, x.packed[i*a.kt():], a.D*panel, a.K[a.AtK.At(i/a.KV, i%a.KV, 0):], a.AtK.T, true, a.S, 0, n, 0, a.D)
+		a.packKeys(x.tier, x.packed[i*a.kt():], i/a.KV, i%a.KV)
 	}
 }
 
@@ -169,11 +176,11 @@ func (x *attending) run(t int) {
 	defer buffers.put(buf)
 	a := x.a
 	for i := t * x.items; i < min((t+1)*x.items, a.B*a.H*x.blocks); i++ {
-		bh, t0 := i/x.blocks, i%x.blocks*queryBlock
+		bh, t0 := i/x.blocks, i%x.blocks*a.rows()
 		if b, h := bh/a.H, bh%a.H; a.few() {
 			x.each(buf, b, h)
 		} else {
-			x.block(buf, b, h, t0, min(queryBlock, a.T-t0))
+			x.block(buf, b, h, t0, min(a.rows(), a.T-t0))
 		}
 	}
 }
@@ -184,16 +191,16 @@ func (x *attending) block(buf *buffer, b, h, t0, n int) {
 	ld := a.ld()
 	mem := buf.carve(queryBlock * (ld + a.D + 2))
 	s, mem := mem[:queryBlock*ld], mem[queryBlock*ld:]
-	top, sum, q := mem[:n], mem[queryBlock:][:n], mem[2*queryBlock:][:n*a.D]
+	top, sum := mem[:n], mem[queryBlock:][:n]
+	q, ldq := a.queries(mem[2*queryBlock:], b, h, t0, n)
 	for i := 0; i < n; i++ {
-		MapScalar(Mul, q[i*a.D:(i+1)*a.D], a.Q[a.AtQ.At(b, h, t0+i):][:a.D], a.Scale)
 		top[i], sum[i] = float32(math.Inf(-1)), 0
 	}
 	lo, hi := a.span(b, t0, n)
 	first := true
 	for k0 := lo / keyBlock * keyBlock; k0 < hi; k0 += keyBlock {
 		w := min(keyBlock, hi-k0)
-		x.scores(s, q, b, h, k0, w, n)
+		x.scores(s, q, ldq, b, h, k0, w, n)
 		for i := 0; i < n; i++ {
 			x.weigh(s[i*ld:][:ld], b, h, t0+i, k0, w, &top[i], &sum[i], first)
 		}
@@ -203,6 +210,24 @@ func (x *attending) block(buf *buffer, b, h, t0, n int) {
 	for i := 0; i < n; i++ {
 		a.finish(b, h, t0+i, top[i], sum[i])
 	}
+}
+
+// queries are n queries from t0 on and the distance between them: copies in mem where the rows would fall on each
+// other in the cache.
+func (a *Attention) queries(mem []float32, b, h, t0, n int) (q []float32, ld int) {
+	if a.AtQ.T%aliasing != 0 {
+		return a.Q[a.AtQ.At(b, h, t0):], a.AtQ.T
+	}
+	for i := 0; i < n; i++ {
+		copy(mem[i*a.D:(i+1)*a.D], a.Q[a.AtQ.At(b, h, t0+i):])
+	}
+	return mem, a.D
+}
+
+// packKeys transposes the keys of one head into panels, times the scale.
+func (a *Attention) packKeys(tier cpu.Tier, dst []float32, b, kv int) {
+	packPanels(tier, dst, a.D*panel, a.K[a.AtK.At(b, kv, 0):], a.AtK.T, true, a.S, 0, panels(a.S), 0, a.D)
+	MapScalar(Mul, dst[:a.kt()], dst[:a.kt()], a.Scale)
 }
 
 // span is the range of keys that any of n queries from t0 on sees.
@@ -221,12 +246,12 @@ func (a *Attention) span(b, t0, n int) (lo, hi int) {
 }
 
 // scores are the products of n queries with w keys from k0 on.
-func (x *attending) scores(s, q []float32, b, h, k0, w, n int) {
+func (x *attending) scores(s, q []float32, ldq, b, h, k0, w, n int) {
 	a := x.a
 	kt := x.packed[(b*a.KV+h*a.KV/a.H)*a.kt():]
 	for j := 0; j < w; j += panel {
 		k := operand{data: kt[(k0+j)*a.D:], row: panel, width: panel, padded: true}
-		gemmRows(x.tier, n, a.D, q, a.D, 1, k, s[j:], a.ld(), fromZero, nil)
+		gemmRows(x.tier, n, a.D, q, ldq, 1, k, s[j:], a.ld(), fromZero, nil)
 	}
 }
 

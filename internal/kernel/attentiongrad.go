@@ -21,7 +21,7 @@ type AttentionGrad struct {
 // gradRows is the number of queries of a block: two matrices of that many rows stay in the second cache.
 func (g *AttentionGrad) gradRows() int {
 	n := (1 << 16) / max(g.width(), 1) / 14 * 14
-	return min(max(n, 14), queryBlock)
+	return min(max(n, 14), g.rows())
 }
 
 // width is the distance of rows of weights.
@@ -55,6 +55,7 @@ func (g *AttentionGrad) Run() {
 type gradWork struct {
 	kt, vt, p, dp, q []float32
 	delta            []float32
+	done             int // keys that have sums already
 }
 
 // work carves it from buf.
@@ -73,21 +74,14 @@ func (x *gradient) work(buf *buffer) gradWork {
 		mem = mem[n:]
 		return s
 	}
-	return gradWork{take(size[0]), take(size[1]), take(size[2]), take(size[3]), take(size[4]), take(size[5])}
+	return gradWork{kt: take(size[0]), vt: take(size[1]), p: take(size[2]), dp: take(size[3]), q: take(size[4]), delta: take(size[5])}
 }
 
 // head does the queries of all heads that read head kv of the keys.
 func (x *gradient) head(b, kv int) {
 	g := x.g
-	for t := 0; t < g.S; t++ {
-		if g.DK != nil {
-			clear(g.DK[g.AtDK.At(b, kv, t):][:g.D])
-		}
-		if g.DV != nil {
-			clear(g.DV[g.AtDV.At(b, kv, t):][:g.Dv])
-		}
-	}
 	if g.S == 0 || g.T == 0 || g.D == 0 || g.Dv == 0 {
+		g.clearKeys(b, kv, 0)
 		for h := kv * g.H / g.KV; h < (kv+1)*g.H/g.KV && g.DQ != nil; h++ {
 			for t := 0; t < g.T; t++ {
 				clear(g.DQ[g.AtDQ.At(b, h, t):][:g.D])
@@ -98,12 +92,29 @@ func (x *gradient) head(b, kv int) {
 	buf := buffers.get()
 	defer buffers.put(buf)
 	w := x.work(buf)
-	packPanels(x.tier, w.kt, g.D*panel, g.K[g.AtK.At(b, kv, 0):], g.AtK.T, true, g.S, 0, panels(g.S), 0, g.D)
+	g.packKeys(x.tier, w.kt, b, kv)
 	packPanels(x.tier, w.vt, g.Dv*panel, g.V[g.AtV.At(b, kv, 0):], g.AtV.T, true, g.S, 0, panels(g.S), 0, g.Dv)
+	if g.Left >= 0 { // blocks do not start at key 0
+		g.clearKeys(b, kv, 0)
+		w.done = g.S
+	}
 	rows := g.gradRows()
 	for h := kv * g.H / g.KV; h < (kv+1)*g.H/g.KV; h++ {
 		for t0 := 0; t0 < g.T; t0 += rows {
 			x.block(&w, b, h, kv, t0, min(rows, g.T-t0))
+		}
+	}
+	g.clearKeys(b, kv, w.done)
+}
+
+// clearKeys sets the gradients of keys from t on to 0.
+func (g *AttentionGrad) clearKeys(b, kv, t int) {
+	for ; t < g.S; t++ {
+		if g.DK != nil {
+			clear(g.DK[g.AtDK.At(b, kv, t):][:g.D])
+		}
+		if g.DV != nil {
+			clear(g.DV[g.AtDV.At(b, kv, t):][:g.Dv])
 		}
 	}
 }
@@ -116,12 +127,12 @@ func (x *gradient) block(w *gradWork, b, h, kv, t0, n int) {
 	keys := hi - lo
 	dy := g.DY[g.AtY.At(b, h, t0):]
 	for i := 0; i < n; i++ {
-		MapScalar(Mul, w.q[i*g.D:(i+1)*g.D], g.Q[g.AtQ.At(b, h, t0+i):][:g.D], g.Scale)
 		w.delta[i] = Dot(dy[i*g.AtY.T:][:g.Dv], g.Y[g.AtY.At(b, h, t0+i):][:g.Dv])
 	}
+	q, ldq := g.queries(w.q, b, h, t0, n)
 	for j := 0; j < keys; j += panel {
 		k := operand{data: w.kt[(lo+j)*g.D:], row: panel, width: panel, padded: true}
-		gemmRows(x.tier, n, g.D, w.q, g.D, 1, k, w.p[j:], ld, fromZero, nil)
+		gemmRows(x.tier, n, g.D, q, ldq, 1, k, w.p[j:], ld, fromZero, nil)
 		v := operand{data: w.vt[(lo+j)*g.Dv:], row: panel, width: panel, padded: true}
 		gemmRows(x.tier, n, g.Dv, dy, g.AtY.T, 1, v, w.dp[j:], ld, fromZero, nil)
 	}
@@ -137,26 +148,36 @@ func (x *gradient) block(w *gradWork, b, h, kv, t0, n int) {
 			clear(dp[up:keys])
 		}
 	}
+	if keys > 0 {
+		MapScalar(Mul, w.dp[:(n-1)*ld+keys], w.dp[:(n-1)*ld+keys], g.Scale)
+	}
 	if g.DV != nil {
-		x.across(w.p, dy, g.AtY.T, g.Dv, g.DV[g.AtDV.At(b, kv, lo):], g.AtDV.T, n, keys)
+		x.across(w.p, dy, g.AtY.T, g.Dv, g.DV[g.AtDV.At(b, kv, lo):], g.AtDV.T, n, keys, w.done-lo)
 	}
 	if g.DK != nil {
-		x.across(w.dp, w.q, g.D, g.D, g.DK[g.AtDK.At(b, kv, lo):], g.AtDK.T, n, keys)
+		x.across(w.dp, q, ldq, g.D, g.DK[g.AtDK.At(b, kv, lo):], g.AtDK.T, n, keys, w.done-lo)
 	}
+	w.done = max(w.done, hi)
 	if g.DQ != nil {
 		x.along(w.dp, b, h, kv, t0, n, lo, keys)
 	}
 }
 
-// across adds s' r to c: s [n, keys], r [n, size], c [keys, size].
-func (x *gradient) across(s, r []float32, ldr, size int, c []float32, ldc, n, keys int) {
+// across adds s' r to the first done rows of c, and sets the others to it: s [n, keys], r [n, size], c [keys, size].
+func (x *gradient) across(s, r []float32, ldr, size int, c []float32, ldc, n, keys, done int) {
+	done = min(done, keys)
 	for j := 0; j < size && keys > 0; j += panel {
 		o := operand{data: r[j:], row: ldr, width: min(panel, size-j)}
-		gemmRows(x.tier, keys, n, s, 1, x.g.width(), o, c[j:], ldc, fromC, nil)
+		if done > 0 {
+			gemmRows(x.tier, done, n, s, 1, x.g.width(), o, c[j:], ldc, fromC, nil)
+		}
+		if done < keys {
+			gemmRows(x.tier, keys-done, n, s[done:], 1, x.g.width(), o, c[done*ldc+j:], ldc, fromZero, nil)
+		}
 	}
 }
 
-// along is dQ = scale dS K for n queries.
+// along is dQ = dS K for n queries, the scale being in dS.
 func (x *gradient) along(ds []float32, b, h, kv, t0, n, lo, keys int) {
 	g := x.g
 	dq := g.DQ[g.AtDQ.At(b, h, t0):]
@@ -170,12 +191,7 @@ func (x *gradient) along(ds []float32, b, h, kv, t0, n, lo, keys int) {
 			gemmRows(x.tier, n, min(kBlock, keys-k), ds[k:], g.width(), 1, o, dq[j:], g.AtDQ.T, mode, nil)
 		}
 	}
-	for i := 0; i < n; i++ {
-		row := dq[i*g.AtDQ.T:][:g.D]
-		if keys <= 0 {
-			clear(row)
-		} else {
-			MapScalar(Mul, row, row, g.Scale)
-		}
+	for i := 0; i < n && keys <= 0; i++ {
+		clear(dq[i*g.AtDQ.T:][:g.D])
 	}
 }
