@@ -1,7 +1,10 @@
 package op
 
 import (
+	"math"
+
 	"muster/graph"
+	"muster/rng"
 	"muster/tensor"
 )
 
@@ -75,10 +78,14 @@ func dropRatio(in []*tensor.Tensor) float64 {
 	return in[1].Float(0)
 }
 
+// leastWord is the smallest of 2^32 equally likely draws that lets an element stay.
+func leastWord(ratio float64) uint64 { return uint64(math.Ceil(ratio * 0x1p32)) }
+
 func dropout(c *Call) error {
 	v, m, p, k := floats(c.In[0]), c.out(1), dropRatio(c.In), seedOf(c.Node).Split(c.Step)
+	least := leastWord(p)
 	for i := range v {
-		stays := half(k, i) >= p
+		stays := uint64(k.Block(uint64(i / 4))[i%4]) >= least
 		if m != nil {
 			m.Bools()[i] = stays
 		}
@@ -118,20 +125,38 @@ func dropoutKernel(p *Prep) (Kernel, bool) {
 	return Kernel{Over: 1, Step: func(step uint64) { k = root.Split(step) },
 		Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 			lo, hi := bounds(n, task)
-			x, y, ratio := in[0].Float32s(), out[0].Float32s(), dropRatio(in)
-			for i := lo; i < hi; i++ {
-				stays := ratio == 0 || half(k, i) >= ratio
-				if len(out) > 1 && out[1] != nil {
-					out[1].Bools()[i] = stays
-				}
-				switch {
-				case !stays:
-					y[i] = 0
-				case ratio == 0:
-					y[i] = x[i]
-				default:
-					y[i] = float32(float64(x[i]) / (1 - ratio))
-				}
+			ratio := dropRatio(in)
+			var mask []bool
+			if len(out) > 1 && out[1] != nil {
+				mask = out[1].Bools()[lo:hi]
 			}
+			dropChunk(out[0].Float32s()[lo:hi], mask, in[0].Float32s()[lo:hi], k, uint64(lo/4), ratio)
 		})}, true
+}
+
+// dropChunk does a chunk that begins at draw 4 block.
+func dropChunk(y []float32, mask []bool, x []float32, k rng.Key, block uint64, ratio float64) {
+	if ratio == 0 {
+		copy(y, x)
+		for i := range mask {
+			mask[i] = true
+		}
+		return
+	}
+	least := leastWord(ratio)
+	for i := 0; i < len(x); i += 4 {
+		w := k.Block(block)
+		block++
+		for j := i; j < min(i+4, len(x)); j++ {
+			stays := uint64(w[j-i]) >= least
+			if mask != nil {
+				mask[j] = stays
+			}
+			if stays {
+				y[j] = float32(float64(x[j]) / (1 - ratio))
+			} else {
+				y[j] = 0
+			}
+		}
+	}
 }

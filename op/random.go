@@ -35,6 +35,17 @@ func half(k rng.Key, i int) float64 {
 	return (float64(w>>12) + 0.5) * 0x1p-52
 }
 
+// halves writes draws lo, lo + 1, ... to u; lo is even.
+func halves(u []float64, k rng.Key, lo int) {
+	for i := 0; i < len(u); i += 2 {
+		b := k.Block(uint64((lo + i) / 2))
+		u[i] = (float64((uint64(b[0])|uint64(b[1])<<32)>>12) + 0.5) * 0x1p-52
+		if i+1 < len(u) {
+			u[i+1] = (float64((uint64(b[2])|uint64(b[3])<<32)>>12) + 0.5) * 0x1p-52
+		}
+	}
+}
+
 // drawn is an operator whose elements are functions of one draw each.
 type drawn struct {
 	name  string
@@ -106,8 +117,13 @@ func drawKernel(p *Prep, f func(in []*tensor.Tensor, i int, u float64) float64) 
 		Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 			lo, hi := bounds(n, task)
 			y := out[0].Float32s()
-			for i := lo; i < hi; i++ {
-				y[i] = float32(f(in, i, half(k, i)))
+			var u [64]float64
+			for ; lo < hi; lo += len(u) {
+				some := u[:min(len(u), hi-lo)]
+				halves(some, k, lo)
+				for i, v := range some {
+					y[lo+i] = float32(f(in, lo+i, v))
+				}
 			}
 		})}, true
 }
