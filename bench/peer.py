@@ -191,7 +191,7 @@ def main():
                 r = {"load": load * 1e9, "first": first * 1e9, "outputs": []}
                 for i, x in enumerate(out):
                     p = os.path.join(t["out"], f"{ENGINE}-{i}.npy")
-                    np.save(p, np.ascontiguousarray(x))
+                    np.save(p, np.asarray(x, order="C"))
                     r["outputs"].append(p)
             elif t["cmd"] == "run":
                 wall = []
