@@ -127,7 +127,7 @@ func (c *child) openTrain(t task, r *reply) error {
 	if err != nil {
 		return err
 	}
-	s, err := exec.New(st.net.G, exec.Config{State: st.states, Profile: t.Profile})
+	s, err := exec.New(st.net.G, exec.Config{State: st.states, Take: true, Profile: t.Profile})
 	if err != nil {
 		return err
 	}

@@ -63,6 +63,11 @@ func (p *plan) build(g *graph.Graph) error {
 			return err
 		}
 	}
+	var states [][2]*graph.Value
+	if p.sources == nil {
+		states = p.r.statePairs(g)
+	}
+	hasten(g, states)
 	l := newLayout(g)
 	for _, n := range g.Nodes {
 		if constant(n) {
@@ -78,6 +83,7 @@ func (p *plan) build(g *graph.Graph) error {
 		l.buf[v].persistent = true
 	}
 	l.lifetimes(p.steps)
+	l.overwrite(p.steps, states)
 	size, scratch := l.place(p.steps)
 	a, err := newArena(size + scratch)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 
 // Config are the settings of a session; the zero value is what most callers want.
 type Config struct {
-	State    []graph.State // initialisers that an output replaces after every run
+	State    []graph.State // initialisers that an output replaces after every run; a run that fails may have replaced some
+	Take     bool          // the states take the initialisers over instead of copying them; the caller does not use the graph again
 	Profile  bool          // measure every node
 	MaxPlans int           // shapes whose plans are kept; 0 is 16
 	NoPasses bool          // run the graph as it is, node by node
@@ -59,7 +60,11 @@ func New(g *graph.Graph, cfg Config) (*Session, error) {
 			return nil, fault.New(fault.Mismatch, "exec", "state %d does not tie an initialiser to an output", i)
 		}
 		s.names[in.Name] = i
-		s.state = append(s.state, in.Const.Clone())
+		t := in.Const
+		if !cfg.Take {
+			t = t.Clone()
+		}
+		s.state = append(s.state, t)
 		in.Const = nil
 		c.Inits = without(c.Inits, in)
 		c.Inputs = append(c.Inputs, in)
@@ -145,7 +150,9 @@ func (s *Session) run(in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		}
 	}
 	for i, t := range s.state {
-		copy(t.Data, out[s.outs+i].Data)
+		if n := out[s.outs+i].Data; len(n) > 0 && &n[0] != &t.Data[0] { // else it was written in place
+			copy(t.Data, n)
+		}
 	}
 	return out, nil
 }

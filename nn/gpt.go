@@ -33,7 +33,9 @@ func (n *Net) GPT(c GPTConfig) (*graph.Value, error) {
 	for i := 0; i < c.Depth; i++ {
 		x = n.CausalBlock(name("block", i), x, c.Dim, c.Heads, c.Hidden, gain)
 	}
-	return n.Op("MatMul", n.LayerNorm("norm", x, c.Dim), n.transpose(table, 1, 0)), nil
+	rows := n.reshape(n.LayerNorm("norm", x, c.Dim), -1, int64(c.Dim))
+	logits := n.OpA("Gemm", []graph.Attr{graph.Int("transB", 1)}, rows, table) // no copy of the table the other way round
+	return n.reshape(logits, -1, int64(c.Context), int64(c.Vocab)), nil
 }
 
 func (c GPTConfig) validate() error {

@@ -160,6 +160,7 @@ type Kernel struct {
 	Check   func(in []*tensor.Tensor) error // data that Run relies on (indices in range); nil: nothing to check
 	Scratch int                             // bytes
 	Over    int                             // 1 + index of an input that output 0 may overwrite; 0: none
+	Same    bool                            // output k may be the memory of input k, for every output (optimizers)
 	Integer bool                            // runs on integer kernels
 	Step    func(step uint64)               // told the count of runs before each Run (random operators); nil: not needed
 }

@@ -155,10 +155,12 @@ func adamKernel(p *Prep) (Kernel, bool) {
 	}
 	a := adamOf(p.Node)
 	s := kernel.AdamWStep{Beta1: float32(a.beta1), Beta2: float32(a.beta2), Eps: float32(a.eps), WeightDecay: float32(a.decay)}
-	return Kernel{Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
+	return Kernel{Same: true, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := bounds(n, task)
 		for i := 0; i < 3; i++ {
-			copy(out[i].Float32s()[lo:hi], in[i].Float32s()[lo:hi])
+			if o, from := out[i].Float32s()[lo:hi], in[i].Float32s()[lo:hi]; len(o) > 0 && &o[0] != &from[0] {
+				copy(o, from)
+			}
 		}
 		step := s
 		step.LR, step.Step = in[4].Float32s()[0], int64(in[5].Float(0))
