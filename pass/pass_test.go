@@ -113,6 +113,9 @@ func TestOrder(t *testing.T) {
 				t.Errorf("pass %s must come after %s", p.Name, a)
 			}
 		}
+		if seen[p.Name] {
+			t.Errorf("pass %s is listed twice", p.Name)
+		}
 		seen[p.Name] = true
 	}
 }
