@@ -152,8 +152,24 @@ func Least(x []float32) float32 {
 	return vmin(len(x), &x[0]) + 0
 }
 
+// rowsBound is how many elements one call goes over at most: assembly cannot be interrupted.
+const rowsBound = 1 << 15
+
+// batches calls f for groups of rows that one call may go over.
+func batches(rows, cols int, f func(r, n int)) {
+	step := max(1, rowsBound/cols)
+	for r := 0; r < rows; r += step {
+		f(r, min(step, rows-r))
+	}
+}
+
 // Softmax writes e^(x-max)/sum for every row of x [rows, cols].
 func Softmax(dst, x []float32, rows, cols int) {
+	if fast() && rows > 0 && cols > 0 && cols <= 1<<18 {
+		d, v := dst[:rows*cols], x[:rows*cols]
+		batches(rows, cols, func(r, n int) { rsoftmax(n, cols, &d[r*cols], &v[r*cols]) })
+		return
+	}
 	for r := 0; r < rows; r++ {
 		d, v := dst[r*cols:(r+1)*cols], x[r*cols:(r+1)*cols]
 		MapScalar(Mul, d, d, 1/expRow(d, v, rowMax(v)))
@@ -217,6 +233,13 @@ func mulSub(dst, y, x []float32, s float32) {
 // LayerNorm normalises every row of x [rows, cols] to mean 0 and variance 1, then
 // applies scale and bias [cols]. mean and invstd [rows] are kept for the gradient; either may be nil.
 func LayerNorm(y, mean, invstd, x, scale, bias []float32, rows, cols int, eps float32) {
+	if fast() && rows > 0 && cols > 0 && cols <= 1<<18 {
+		d, v, s, b := y[:rows*cols], x[:rows*cols], &scale[:cols][0], &bias[:cols][0]
+		batches(rows, cols, func(r, n int) {
+			rlayernorm(n, cols, &d[r*cols], &v[r*cols], s, b, at(mean, r, n), at(invstd, r, n), float32(cols), eps)
+		})
+		return
+	}
 	for r := 0; r < rows; r++ {
 		v := x[r*cols : (r+1)*cols]
 		m, inv := normRow(y[r*cols:(r+1)*cols], v, Sum(v), scale, bias, eps)
@@ -231,6 +254,14 @@ func LayerNorm(y, mean, invstd, x, scale, bias []float32, rows, cols int, eps fl
 
 // AddLayerNorm is LayerNorm of a + b, which goes to sum [rows, cols]. y may be sum.
 func AddLayerNorm(y, sum, a, b, scale, bias []float32, rows, cols int, eps float32) {
+	if fast() && rows > 0 && cols > 0 && cols <= 1<<18 {
+		n := rows * cols
+		y, sum, a, b, s, o := y[:n], sum[:n], a[:n], b[:n], &scale[:cols][0], &bias[:cols][0]
+		batches(rows, cols, func(r, n int) {
+			raddnorm(n, cols, &y[r*cols], &sum[r*cols], &a[r*cols], &b[r*cols], s, o, nil, nil, float32(cols), eps)
+		})
+		return
+	}
 	for r := 0; r < rows; r++ {
 		lo, hi := r*cols, (r+1)*cols
 		t := addSum(sum[lo:hi], a[lo:hi], b[lo:hi])
@@ -245,6 +276,14 @@ func AddRMSNorm(y, sum, a, b, scale []float32, rows, cols int, eps float32) {
 		Map2(Add, sum[lo:hi], a[lo:hi], b[lo:hi])
 		RMSNorm(y[lo:hi], nil, sum[lo:hi], scale, 1, cols, eps)
 	}
+}
+
+// at is the place of n rows from r on in optional statistics.
+func at(stats []float32, r, n int) *float32 {
+	if stats == nil {
+		return nil
+	}
+	return &stats[r : r+n][0]
 }
 
 // addSum is d = a + b and returns the sum.
@@ -273,6 +312,11 @@ func normRow(y, x []float32, sum float32, scale, bias []float32, eps float32) (m
 // RMSNorm divides every row by the root of its mean square plus eps and multiplies by scale
 // [cols] (Zhang and Sennrich, arXiv 1910.07467). inv [rows] is kept for the gradient; it may be nil.
 func RMSNorm(y, inv, x, scale []float32, rows, cols int, eps float32) {
+	if fast() && rows > 0 && cols > 0 && cols <= 1<<18 {
+		d, v, s := y[:rows*cols], x[:rows*cols], &scale[:cols][0]
+		batches(rows, cols, func(r, n int) { rrms(n, cols, &d[r*cols], &v[r*cols], s, at(inv, r, n), float32(cols), eps) })
+		return
+	}
 	for r := 0; r < rows; r++ {
 		v, d := x[r*cols:(r+1)*cols], y[r*cols:(r+1)*cols]
 		s := 1 / float32(math.Sqrt(float64(float32(Dot(v, v)/float32(cols))+eps)))

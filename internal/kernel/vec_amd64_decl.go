@@ -1705,3 +1705,79 @@ func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32
 	}
 	vadamw256(n, p, m, w, grad, k)
 }
+
+// rsoftmax512 is e^(x-max)/sum for every row. rows and cols are positive.
+//
+//go:noescape
+func rsoftmax512(rows, cols int, dst *float32, x *float32)
+
+// rsoftmax256 is e^(x-max)/sum for every row. rows and cols are positive.
+//
+//go:noescape
+func rsoftmax256(rows, cols int, dst *float32, x *float32)
+
+// rsoftmax is e^(x-max)/sum for every row.
+func rsoftmax(rows, cols int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		rsoftmax512(rows, cols, dst, x)
+		return
+	}
+	rsoftmax256(rows, cols, dst, x)
+}
+
+// rlayernorm512 normalises every row. rows and cols are positive.
+//
+//go:noescape
+func rlayernorm512(rows, cols int, y *float32, x *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32)
+
+// rlayernorm256 normalises every row. rows and cols are positive.
+//
+//go:noescape
+func rlayernorm256(rows, cols int, y *float32, x *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32)
+
+// rlayernorm normalises every row.
+func rlayernorm(rows, cols int, y *float32, x *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32) {
+	if cpu.Active() == cpu.AVX512 {
+		rlayernorm512(rows, cols, y, x, scale, bias, mean, invstd, n, eps)
+		return
+	}
+	rlayernorm256(rows, cols, y, x, scale, bias, mean, invstd, n, eps)
+}
+
+// raddnorm512 normalises every row of sum = a + b. rows and cols are positive.
+//
+//go:noescape
+func raddnorm512(rows, cols int, y *float32, sum *float32, a *float32, b *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32)
+
+// raddnorm256 normalises every row of sum = a + b. rows and cols are positive.
+//
+//go:noescape
+func raddnorm256(rows, cols int, y *float32, sum *float32, a *float32, b *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32)
+
+// raddnorm normalises every row of sum = a + b.
+func raddnorm(rows, cols int, y *float32, sum *float32, a *float32, b *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32) {
+	if cpu.Active() == cpu.AVX512 {
+		raddnorm512(rows, cols, y, sum, a, b, scale, bias, mean, invstd, n, eps)
+		return
+	}
+	raddnorm256(rows, cols, y, sum, a, b, scale, bias, mean, invstd, n, eps)
+}
+
+// rrms512 divides every row by the root of its mean square. rows and cols are positive.
+//
+//go:noescape
+func rrms512(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32)
+
+// rrms256 divides every row by the root of its mean square. rows and cols are positive.
+//
+//go:noescape
+func rrms256(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32)
+
+// rrms divides every row by the root of its mean square.
+func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32) {
+	if cpu.Active() == cpu.AVX512 {
+		rrms512(rows, cols, y, x, scale, invstd, n, eps)
+		return
+	}
+	rrms256(rows, cols, y, x, scale, invstd, n, eps)
+}

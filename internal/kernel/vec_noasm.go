@@ -201,3 +201,17 @@ func vnarrow(n int, half *uint16, x *float32) { panic("kernel: no assembly") }
 func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32) {
 	panic("kernel: no assembly")
 }
+
+func rsoftmax(rows, cols int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func rlayernorm(rows, cols int, y *float32, x *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32) {
+	panic("kernel: no assembly")
+}
+
+func raddnorm(rows, cols int, y *float32, sum *float32, a *float32, b *float32, scale *float32, bias *float32, mean *float32, invstd *float32, n float32, eps float32) {
+	panic("kernel: no assembly")
+}
+
+func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32) {
+	panic("kernel: no assembly")
+}

@@ -202,6 +202,11 @@ func vec(a *asm) {
 		fn.write(a, false)
 		fn.dispatch(a)
 	}
+	for _, k := range rowKernels() {
+		k.write(a, true)
+		k.write(a, false)
+		k.dispatch(a)
+	}
 }
 
 // dispatch writes the Go function that calls the kernel of the active tier, and what
