@@ -26,7 +26,7 @@ func (m *axisMap) set(a int, list []int) {
 		same = list[i] == i
 	}
 	m.out[a] = len(list)
-	m.list[a] = list
+	m.list[a] = append([]int{}, list...) // an empty list is no identity
 	if same {
 		m.list[a] = nil
 	}

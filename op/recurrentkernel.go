@@ -23,7 +23,7 @@ type recurrentRun struct {
 
 func recurrentKernel(p *Prep) (Kernel, bool) {
 	r, err := recurrentOf(p.Node, shapesOf(p.In))
-	if err != nil || p.In[0].DType != tensor.Float32 || r.H == 0 {
+	if err != nil || p.In[0].DType != tensor.Float32 || r.H == 0 || r.B == 0 {
 		return Kernel{}, false
 	}
 	k := &recurrentRun{recurrent: r}

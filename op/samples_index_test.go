@@ -141,6 +141,7 @@ func resizes(add func(...sample)) {
 	}
 	for _, mode := range []string{"nearest", "linear"} {
 		m := graph.Str("mode", mode)
+		add(sample{op: "Resize", in: at(x(), none, none, ci(1, 2, 0, 3)), attrs: attrs(m), noSym: true})
 		add(sample{op: "Upsample", opset: 9, in: at(x(), f(1, 1, 2, 3)), attrs: attrs(m), noSym: true, tol: 1e-5}, sample{op: "Upsample", opset: 8, in: at(x()), attrs: attrs(m, graph.Attr{Name: "scales", Kind: graph.AttrFloats, Floats: []float32{1, 1, 1.5, 2}}), noSym: true, tol: 1e-5})
 	}
 	for _, sh := range [][]int{{2, 3, 5, 4}, {7, 5}, {1, 5, 700}} {
@@ -200,6 +201,9 @@ func images(add func(...sample)) {
 			}
 			a := attrs(graph.Str("mode", mode), graph.Int("output_height", 3), graph.Int("output_width", 2), graph.Int("sampling_ratio", ratio), graph.Float("spatial_scale", 0.75))
 			add(sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5}, sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: append(attrs(graph.Str("coordinate_transformation_mode", "output_half_pixel")), a...), noSym: true, tol: 1e-5})
+			if ratio > 0 {
+				add(sample{op: "MaxRoiPool", in: at(fd(2, 3, 6, 7), konst(fx([]float32{1, 0, 1, 5, 7, 0, 3, 3, 4, 4, 1, 6, 6, 9, 12, 0, 2, 0, 0, 0}, 4, 5))), attrs: attrs(graph.Ints("pooled_shape", 2, 3), graph.Float("spatial_scale", 0.75)), noSym: true})
+			}
 			if mode == "avg" {
 				add(sample{op: "RoiAlign", opset: 12, in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5})
 			}

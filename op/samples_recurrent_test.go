@@ -56,6 +56,7 @@ func recurrents(add func(...sample)) {
 			call(4, 2, 3, 5, 1, w, true, graph.Float("clip", 0.3))
 		}
 		call(1, 40, 33, 70, 1, konst, true)
+		call(3, 0, 2, 5, 1, konst, false)
 		call(7, 1, 20, 64, 1, konst, true, dir("reverse"))
 		act := map[string][]string{"LSTM": {"HardSigmoid", "Softsign", "ScaledTanh"}, "GRU": {"HardSigmoid", "LeakyRelu"}, "RNN": {"Affine"}}[cell]
 		alpha := graph.Attr{Name: "activation_alpha", Kind: graph.AttrFloats, Floats: []float32{0.3, 0.7}}

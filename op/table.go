@@ -110,6 +110,7 @@ var table = []Op{
 	opMatMulInteger,
 	opMax,
 	opMaxPool,
+	opMaxRoiPool,
 	opMaxUnpool,
 	opMean,
 	opMeanVarianceNormalization,
