@@ -161,9 +161,14 @@ var opMatMul = Op{
 		}
 		return nil
 	},
-	Grad:    matmulGrad,
-	Prepare: func(p *Prep) (Kernel, bool) { return matmulKernel(p, false, false, 1, nil, nil) },
-	Flops:   matmulFlops(lastAxis),
+	Grad: matmulGrad,
+	Prepare: func(p *Prep) (Kernel, bool) {
+		if p.Out[0].DType == tensor.BFloat16 {
+			return halfMatMul(p)
+		}
+		return matmulKernel(p, false, false, 1, nil, nil)
+	},
+	Flops: matmulFlops(lastAxis),
 }
 
 // matmulGrad: dA = dY B', dB = A' dY, where a vector operand is a matrix of one row or column.

@@ -1,6 +1,9 @@
 package op_test
 
-import "muster/graph"
+import (
+	"muster/graph"
+	"muster/tensor"
+)
 
 // linears are the products that end in a bias, a residual and an activation.
 func linears(add func(...sample)) {
@@ -25,5 +28,9 @@ func linears(add func(...sample)) {
 	for _, in := range [][]arg{at(ff(180, 33), konst(ff(70, 33)), ff(70), ff(180, 70)), at(ff(6, 5), ff(7, 5)), at(ff(0, 5), ff(7, 5))} {
 		big.in = in
 		add(big)
+	}
+	bf := func(shape ...int) arg { return as(ff(shape...), tensor.BFloat16) }
+	for _, p := range [][2][]int{{{4, 3}, {3, 5}}, {{2, 4, 3}, {3, 5}}, {{2, 3, 4, 6}, {2, 3, 6, 5}}, {{2, 1, 4, 6}, {3, 6, 5}}, {{3}, {3, 5}}, {{4, 0}, {0, 5}}, {{0, 3}, {3, 2}}, {{180, 37}, {37, 70}}, {{1, 64}, {64, 33}}} {
+		add(sample{op: "MatMul", in: at(bf(p[0]...), bf(p[1]...)), tol: 2e-2}, sample{op: "MatMul", in: at(bf(p[0]...), konst(bf(p[1]...))), tol: 2e-2})
 	}
 }

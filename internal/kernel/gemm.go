@@ -34,6 +34,7 @@ type Gemm struct {
 	StrideB    int
 	StrideC    int
 	Post       Post
+	Half       bool // op(A) and op(B) are rounded to bfloat16 first; see gemm_half.go. Not with Packed or NBits
 }
 
 const (
@@ -68,7 +69,7 @@ func (g *Gemm) form() form {
 		return sliced
 	case g.M > rowBlock, g.StrideB == 0 && batch > 1 && g.M*batch > rowBlock:
 		return packed
-	case g.TransB, g.LDB%aliasing == 0 && g.M >= sliceRows:
+	case g.Half, g.TransB, g.LDB%aliasing == 0 && g.M >= sliceRows:
 		return sliced
 	}
 	return direct
@@ -77,6 +78,9 @@ func (g *Gemm) form() form {
 // copiesA reports whether op(A) is copied to rows along k first: where it is transposed and too
 // far apart to be read so, or where its rows would fall on each other in the cache.
 func (g *Gemm) copiesA() bool {
+	if g.Half {
+		return true
+	}
 	if g.M < 8 || g.N <= 2*panel || g.K < 16 {
 		return false
 	}
@@ -97,7 +101,10 @@ func (g *Gemm) Run(scratch []byte) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	r := run{Gemm: g, tier: cpu.Active(), batch: max(g.Batch, 1), nj: panels(g.N), form: g.form(), copyA: g.copiesA()}
+	r := run{Gemm: g, tier: cpu.Active(), batch: max(g.Batch, 1), nj: panels(g.N), form: g.form(), copyA: g.copiesA(), steps: g.K}
+	if r.half = g.halves(r.tier); r.half == bfloat16 {
+		r.steps = ceilDiv(g.K, 2)
+	}
 	r.carve(scratch)
 	r.plan()
 	if 2*g.M*g.N*g.K*r.batch < serialFlops {
@@ -118,6 +125,8 @@ type run struct {
 	tier      cpu.Tier
 	batch, nj int
 	form      form
+	half      halves
+	steps     int       // elements of a row of a or of a column of packed: K, or pairs of k
 	packed    []float32 // op(B) in panels
 	copyA     bool
 	a         []float32 // op(A) row by row
@@ -136,7 +145,7 @@ type run struct {
 func (r *run) plan() {
 	r.mBlocks = ceilDiv(r.M, rowBlock)
 	r.rows = ceilDiv(r.M, r.mBlocks)
-	r.kStep = max(1, (ceilDiv(r.K, max(1, ceilDiv(r.K, kBlock)))+7)&^7)
+	r.kStep = max(1, (ceilDiv(r.steps, max(1, ceilDiv(r.steps, kBlock)))+7)&^7)
 	r.jStep, r.items = r.nj, 1
 	if one := r.rows * r.K * panel; one > 0 {
 		all := one * r.nj * r.mBlocks
@@ -182,7 +191,7 @@ func (r *run) task(t int) {
 		if r.form == direct && r.M <= axpyRows && r.tier != cpu.Ref {
 			r.inOrder(item, j0, j1)
 		} else {
-			for k0 := 0; k0 == 0 || k0 < r.K; k0 += r.kStep {
+			for k0 := 0; k0 == 0 || k0 < r.steps; k0 += r.kStep {
 				r.pass(item, k0, i0, i1, j0, j1, s)
 			}
 		}
@@ -194,7 +203,7 @@ func (r *run) task(t int) {
 
 // pass goes once over the panels j0 to j1 with the k from k0 on.
 func (r *run) pass(item, k0, i0, i1, j0, j1 int, s *slice) {
-	kc := min(r.kStep, r.K-k0)
+	kc := min(r.kStep, r.steps-k0)
 	if s == nil {
 		for j := j0; j < j1; j++ {
 			r.block(item, j, k0, kc, i0, i1, nil)
@@ -211,7 +220,7 @@ func (r *run) pass(item, k0, i0, i1, j0, j1 int, s *slice) {
 			}
 			continue
 		}
-		packPanels(r.tier, b, kc*panel, r.B[item*r.StrideB:], r.LDB, r.TransB, r.N, j0, n, k0, kc)
+		r.packPanels(b, kc*panel, r.B[item*r.StrideB:], j0, n, k0, kc)
 		for j := range n {
 			r.block(item, j0+j, k0, kc, i0, i1, b[j*kc*panel:])
 		}
@@ -232,7 +241,7 @@ func (r *run) block(item, j, k0, kc, i0, i1 int, s []float32) {
 		if r.form == given || r.StrideB == 0 {
 			n = 0
 		}
-		b.data = r.packed[((n*r.nj+j)*r.K+k0)*panel:]
+		b.data = r.packed[((n*r.nj+j)*r.steps+k0)*panel:]
 	}
 	mode := fromZero
 	switch {
@@ -246,6 +255,10 @@ func (r *run) block(item, j, k0, kc, i0, i1 int, s []float32) {
 	var bias []float32
 	if r.Bias != nil {
 		bias = r.Bias[j*panel:]
+	}
+	if r.half == bfloat16 {
+		halfRows(i1-i0, kc, a, arow, b, c, r.LDC, mode, bias)
+		return
 	}
 	gemmRows(r.tier, i1-i0, kc, a, arow, acol, b, c, r.LDC, mode, bias)
 }
@@ -329,6 +342,9 @@ type operand struct {
 	width  int  // columns
 	padded bool // 32 columns can be read in every row
 }
+
+// zeros is what a tile points at where it has nothing to read.
+var zeros [panel]float32
 
 // Where the chain of a tile starts.
 const (

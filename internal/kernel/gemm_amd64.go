@@ -23,9 +23,6 @@ type tile struct {
 	cdown      int
 }
 
-// zeros is what a tile points at where it has nothing to read.
-var zeros [panel]float32
-
 // gemmRows computes m rows of one panel.
 func gemmRows(tier cpu.Tier, m, k int, a []float32, arow, acol int, b operand, c []float32, ldc, mode int, bias []float32) {
 	if tier == cpu.Ref {

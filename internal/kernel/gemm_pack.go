@@ -142,7 +142,7 @@ func (r *run) packsB() int {
 	if r.form != packed {
 		return 0
 	}
-	n := ceilDiv(r.nj, packGroup) * ceilDiv(r.K, kBlock)
+	n := ceilDiv(r.nj, packGroup) * ceilDiv(r.steps, kBlock)
 	if r.StrideB != 0 {
 		n *= r.batch
 	}
@@ -165,6 +165,13 @@ func (r *run) packA(t int) {
 	item, i0 := t/blocks, t%blocks*packRows
 	n := min(packRows, r.M-i0)
 	dst := r.a[(item*r.M+i0)*r.kp:]
+	switch r.half {
+	case bfloat16:
+		r.pairA(dst, item, i0, n)
+		return
+	case rounded:
+		defer RoundBF16(dst[:n*r.kp])
+	}
 	if r.TransA {
 		transpose(r.tier, dst, r.kp, r.A[item*r.StrideA+i0:], r.LDA, r.K, n)
 		return
@@ -177,22 +184,44 @@ func (r *run) packA(t int) {
 
 // packB packs a few panels over a block of k, row by row so that B is read in the order of memory.
 func (r *run) packB(t int) {
-	js, ks := ceilDiv(r.nj, packGroup), ceilDiv(r.K, kBlock)
+	js, ks := ceilDiv(r.nj, packGroup), ceilDiv(r.steps, kBlock)
 	j0, k0, item := t%js*packGroup, t/js%ks*kBlock, t/js/ks
 	n := min(packGroup, r.nj-j0)
-	packPanels(r.tier, r.packed[((item*r.nj+j0)*r.K+k0)*panel:], r.K*panel, r.B[item*r.StrideB:], r.LDB, r.TransB, r.N, j0, n, k0, min(kBlock, r.K-k0))
+	r.packPanels(r.packed[((item*r.nj+j0)*r.steps+k0)*panel:], r.steps*panel, r.B[item*r.StrideB:], j0, n, k0, min(kBlock, r.steps-k0))
 }
 
-// packPanels packs rows k0 to k0+kc of the panels j0 to j0+n to dst, stride elements apart. It goes through
+// packPanels packs rows k0 to k0+kc of the panels j0 to j0+count to dst, stride elements apart. It goes through
 // a plain B in the order of memory, a few rows at a time.
 func packPanels(tier cpu.Tier, dst []float32, stride int, b []float32, ldb int, trans bool, n, j0, count, k0, kc int) {
-	step := kc
-	if !trans && count > 1 {
-		step = 8
-	}
+	step := packStep(trans, count, kc)
 	for k := 0; k < kc; k += step {
 		for j := range count {
 			packPart(tier, dst[j*stride+k*panel:], b, ldb, trans, n, j0+j, k0+k, min(step, kc-k))
+		}
+	}
+}
+
+// packStep is the number of rows of several panels that are packed before the next ones.
+func packStep(trans bool, count, kc int) int {
+	if !trans && count > 1 {
+		return 8
+	}
+	return max(1, kc)
+}
+
+// packPanels is packPanels in the form of this call.
+func (r *run) packPanels(dst []float32, stride int, b []float32, j0, count, k0, kc int) {
+	if r.half != bfloat16 {
+		packPanels(r.tier, dst, stride, b, r.LDB, r.TransB, r.N, j0, count, k0, kc)
+		for j := 0; j < count && r.half == rounded; j++ {
+			RoundBF16(dst[j*stride : j*stride+kc*panel])
+		}
+		return
+	}
+	step := packStep(r.TransB, count, kc)
+	for k := 0; k < kc; k += step {
+		for j := range count {
+			pairPart(r.tier, dst[j*stride+k*panel:], b, r.LDB, r.TransB, r.N, r.K, j0+j, k0+k, min(step, kc-k))
 		}
 	}
 }

@@ -59,10 +59,11 @@ func BenchmarkGemm(b *testing.B) {
 	for _, s := range shapesMNK {
 		m, n, k := s[0], s[1], s[2]
 		x, w := randoms(r, m*k), randoms(r, k*n)
-		for _, form := range []string{"plain", "packed", "transA", "transB"} {
+		for _, form := range []string{"plain", "packed", "transA", "transB", "bf16"} {
 			for _, threads := range []int{1, 2} {
 				b.Run(fmt.Sprintf("%dx%dx%d/%s/threads=%d", m, n, k, form, threads), func(b *testing.B) {
 					g := Gemm{M: m, N: n, K: k, LDA: k, LDB: n, LDC: n, A: x, B: w, C: make([]float32, m*n)}
+					peak := PeakFlops
 					switch form {
 					case "packed":
 						g.Packed = PackB(w, n, false, n, k)
@@ -70,9 +71,11 @@ func BenchmarkGemm(b *testing.B) {
 						g.TransA, g.LDA = true, m
 					case "transB":
 						g.TransB, g.LDB = true, k
+					case "bf16":
+						g.Half, peak = true, PeakBF16
 					}
 					scratch := make([]byte, g.ScratchBytes())
-					rate(b, threads, 2*float64(m)*float64(n)*float64(k), PeakFlops, func() { g.Run(scratch) })
+					rate(b, threads, 2*float64(m)*float64(n)*float64(k), peak, func() { g.Run(scratch) })
 				})
 			}
 		}

@@ -203,6 +203,10 @@ func (t tileWriter) step(broadcast, multiply string) {
 		br := fmt.Sprintf("%s%d", t.v, t.b0+2+r%spare)
 		t.i("%s %s, %s", broadcast, rowOf(r), br)
 		for h := 0; h < 2; h++ {
+			if multiply == "VDPBF16PS" {
+				t.dpbf16(2*r+h, t.b0+2+r%spare, t.b0+h)
+				continue
+			}
 			t.i("%s %s%d, %s, %s", multiply, t.v, t.b0+h, br, t.acc(r, h))
 		}
 	}

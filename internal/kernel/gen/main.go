@@ -17,6 +17,7 @@ var outputs = []struct {
 }{
 	{"conv_amd64", conv},
 	{"gemm_amd64", gemm},
+	{"half_amd64", half},
 	{"ngemm_amd64", ngemm},
 	{"peak_amd64", peak},
 	{"qgemm_amd64", qgemm},
