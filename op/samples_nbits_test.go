@@ -23,4 +23,28 @@ func fewBits(add func(...sample)) {
 		s.attrs = append(append(attrs(), a...), graph.Int("accuracy_level", 4))
 		add(s)
 	}
+	tables(add)
+}
+
+// tables are quantized tables whose rows are taken.
+func tables(add func(...sample)) {
+	for _, c := range []struct {
+		d         tensor.DType
+		bits      int
+		perEntry  int
+		zeroShape int
+	}{{tensor.Uint8, 4, 2, 2}, {tensor.Uint8, 8, 1, 3}, {tensor.Uint4, 4, 1, 3}, {tensor.Int4, 4, 1, 3}} {
+		for _, shape := range [][]int{{7, 40}, {5, 2, 40}} {
+			data, blocks, zero := append([]int{}, shape...), append([]int{}, shape...), append([]int{}, shape...)
+			last := len(shape) - 1
+			data[last], blocks[last], zero[last] = 40/c.perEntry, 3, c.zeroShape
+			s := sample{domain: "com.microsoft", op: "GatherBlockQuantized", noSym: true,
+				attrs: attrs(graph.Int("bits", int64(c.bits)), graph.Int("block_size", 16), graph.Int("quantize_axis", -1))}
+			for _, in := range [][]arg{at(raw(c.d, data...), ix(-7, 8, 2, 3), ff(blocks...)), at(konst(raw(c.d, data...)), ix(0, 5, 4), konst(ff(blocks...)), konst(raw(c.d, zero...))),
+				at(raw(c.d, data...), ix(0, 5, 4), as(ff(blocks...), tensor.Float16))} {
+				s.in, s.tol = in, 1e-3
+				add(s)
+			}
+		}
+	}
 }

@@ -244,6 +244,7 @@ var table = []Op{
 	opEmbedLayerNormalization,
 	opFastGelu,
 	opFusedMatMul,
+	opGatherBlockQuantized,
 	opMicrosoftGelu,
 	opGroupQueryAttention,
 	opMatMulIntegerToFloat,

@@ -1,9 +1,14 @@
 package kernel
 
-import "sync"
+import (
+	"sync"
+
+	"muster/internal/team"
+)
 
 // pool keeps what was made for one call to be used by the next, so that a call
-// allocates nothing. Unlike a sync.Pool it is not emptied by the collector.
+// allocates nothing. Unlike a sync.Pool it is not emptied by the collector. What is made first
+// is enough for every thread, twice: how many work at the same time is a matter of chance.
 type pool[T any] struct {
 	mu   sync.Mutex
 	free []*T
@@ -13,12 +18,14 @@ type pool[T any] struct {
 func (p *pool[T]) get() *T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := len(p.free)
-	if n == 0 {
-		return p.make()
+	if len(p.free) == 0 {
+		for range 2 * team.Size() {
+			p.free = append(p.free, p.make())
+		}
 	}
-	x := p.free[n-1]
-	p.free = p.free[:n-1]
+	n := len(p.free) - 1
+	x := p.free[n]
+	p.free = p.free[:n]
 	return x
 }
 
