@@ -44,7 +44,7 @@ func (g *goldenTensor) tensor() *tensor.Tensor {
 
 // attr is an attribute from JSON: numbers with a fraction in the file are floats.
 func (g golden) attrs() []graph.Attr {
-	floats := map[string]bool{"scale": true, "epsilon": true, "softcap": true, "alpha": true, "mask_filter_value": true}
+	floats := map[string]bool{"scale": true, "epsilon": true, "softcap": true, "alpha": true, "mask_filter_value": true, "activation_alpha": true, "activation_beta": true, "swiglu_limit": true}
 	var a []graph.Attr
 	for name, v := range g.Attrs {
 		switch x := v.(type) {

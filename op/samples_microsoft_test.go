@@ -46,6 +46,15 @@ func microsoft(add func(...sample)) {
 		ms("FastGelu", 1, nil, ff(sh...))
 		ms("QuickGelu", 1, nil, ff(sh...))
 	}
+	for _, act := range []string{"relu", "gelu", "silu", "identity", "swiglu"} {
+		F := 12
+		a := attrs(graph.Str("activation_type", act), graph.Int("k", 2), graph.Int("normalize_routing_weights", int64(len(act)%2)))
+		if act == "swiglu" {
+			F, a = 24, append(a, graph.Int("swiglu_fusion", 1), graph.Float("activation_alpha", 1.7), graph.Float("activation_beta", 1), graph.Float("swiglu_limit", 1.5))
+		}
+		ms("MoE", 1, a, ff(2, 3, 8), ff(6, 4), ff(4, F, 8), ff(4, F), ff(4, 8, 12), ff(4, 8))
+		ms("MoE", 1, a, ff(5, 8), ff(5, 3), ff(3, F, 8), none, ff(3, 8, 12))
+	}
 	num := func(v float32) arg { return konst(fx([]float32{v})) }
 	zero := func(v uint8) arg { return konst(arg{t: tensor.OfUint8([]uint8{v})}) }
 	ms("QLinearAdd", 1, nil, u8(2, 3, 4), num(0.02), zero(120), u8(3, 4), num(0.03), none, num(0.05), zero(128))

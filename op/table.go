@@ -249,6 +249,7 @@ var table = []Op{
 	opGroupQueryAttention,
 	opMatMulIntegerToFloat,
 	opMatMulNBits,
+	opMoE,
 	opMultiHeadAttention,
 	opQAttention,
 	opQGemm,
