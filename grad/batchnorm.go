@@ -5,9 +5,9 @@ import (
 	"muster/graph"
 )
 
-// TrainableBatchNorm turns every BatchNormalization of inference in g into one of training: it normalises by
-// the batch, and its running mean and variance become states. Imported models need this before their gradient
-// is taken; without it the old statistics would stay fixed.
+// TrainableBatchNorm turns every BatchNormalization in g into one of training: it normalises by the batch, and
+// its running mean and variance become states. Imported models need this before their gradient is taken;
+// without it the statistics of inference would stay fixed, and those of a training form would be lost.
 //
 // The initialisers keep their names, so that what was trained is read back with them. One that several
 // nodes share, or that is read elsewhere, is copied for all but the first node. Momentum and epsilon are the
@@ -20,14 +20,14 @@ func TrainableBatchNorm(g *graph.Graph) ([]graph.State, error) {
 	var states []graph.State
 	taken := map[*graph.Value]bool{}
 	for _, n := range g.Nodes {
-		if n.Domain != "" || n.Op != "BatchNormalization" || n.Int("training_mode", 0) != 0 {
+		if n.Domain != "" || n.Op != "BatchNormalization" {
 			continue
 		}
 		if len(n.Inputs) != 5 || n.Int("spatial", 1) != 1 {
 			return nil, fault.New(fault.Unsupported, n.Place(), "this form of BatchNormalization cannot be trained")
 		}
 		for _, v := range n.Outputs[1:] {
-			if v != nil {
+			if v != nil && n.Int("training_mode", 0) == 0 {
 				return nil, fault.New(fault.Unsupported, n.Place(), "the training outputs of opsets before 14 are not supported")
 			}
 		}
@@ -66,12 +66,15 @@ func train(b *graph.Builder, n *graph.Node) []graph.State {
 	if m := b.G.Model; m != nil && m.Opsets[graph.Domain] == 0 {
 		m.Opsets[graph.Domain] = 1
 	}
-	n.Outputs = n.Outputs[:1:1]
 	var states []graph.State
 	for i, stem := range []string{"running_mean", "running_var"} {
-		v := &graph.Value{Name: b.Unique(stem), Producer: n}
-		n.Outputs = append(n.Outputs, v)
-		states = append(states, graph.State{In: n.Inputs[3+i], Out: v})
+		if len(n.Outputs) == 1+i {
+			n.Outputs = append(n.Outputs, nil)
+		}
+		if n.Outputs[1+i] == nil {
+			n.Outputs[1+i] = &graph.Value{Name: b.Unique(stem), Producer: n}
+		}
+		states = append(states, graph.State{In: n.Inputs[3+i], Out: n.Outputs[1+i]})
 	}
 	return states
 }
