@@ -101,6 +101,9 @@ func convolutions(add func(...sample)) {
 	add(sample{domain: graph.Domain, op: "ConvGradWeightNHWC", in: at(ff(2, 7, 6, 4), ff(2, 4, 3, 6)), attrs: attrs(kernel, graph.Ints("strides", 2, 2), graph.Ints("dilations", 1, 1), graph.Ints("pads", 1, 0, 1, 0)), tol: 5e-5, noSym: true},
 		sample{domain: graph.Domain, op: "MaxPoolNHWC", in: at(fd(2, 7, 6, 5)), attrs: attrs(kernel, graph.Ints("pads", 1, 1, 1, 0)), out: 2, noSym: true},
 		sample{domain: graph.Domain, op: "MaxPoolGradNHWC", in: at(ff(1, 3, 2), konst(arg{t: tensor.OfInt64([]int64{0, 6, 2, 7, 2, 9}, 1, 3, 2)}), konst(ff(1, 5, 2))), attrs: attrs(graph.Int("rank", 3)), noSym: true})
+	add(sample{op: "DeformConv", opset: 22, in: at(ff(2, 4, 5, 5), ff(4, 2, 3, 2), ff(2, 2*6*2, 3, 5), ff(4), ff(2, 2*6, 3, 5)), tol: 1e-5, noSym: true,
+		attrs: attrs(g(2), graph.Int("offset_group", 2), graph.Ints("pads", 1, 0, 1, 1), graph.Ints("strides", 2, 1))},
+		sample{op: "DeformConv", opset: 19, in: at(ff(1, 3, 4, 4), ff(2, 3, 2, 2), ff(1, 8, 3, 3)), tol: 1e-5, noSym: true})
 	gw := func(x, dy []int, a ...graph.Attr) {
 		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
 	}

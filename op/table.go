@@ -51,6 +51,7 @@ var table = []Op{
 	opCumSum,
 	opDFT17,
 	opDFT20,
+	opDeformConv,
 	opDepthToSpace,
 	opDequantizeLinear,
 	opDet,
