@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 )
 
 // globalPool is a pool of all spatial positions of X [N, C, ...] to one.
@@ -12,6 +13,7 @@ type globalPool struct {
 	since int
 	attrs string
 	fold  func(n *graph.Node, x []float64) float64
+	fast  func(x []float32) float32
 	body  func(b *graph.Builder, n *graph.Node, x *graph.Value, axes []int64) *graph.Value
 	grad  func(c *GradCall) []*graph.Value
 }
@@ -51,6 +53,9 @@ func (g globalPool) op() Op {
 			return nil
 		},
 	}
+	if g.fast != nil {
+		o.Prepare = func(p *Prep) (Kernel, bool) { return globalKernel(p, g.fast) }
+	}
 	if g.body != nil {
 		o.Body = func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 			return one(g.body(b, n, in[0], spatialAxes(len(in[0].Shape))))
@@ -67,6 +72,7 @@ var opGlobalAveragePool = globalPool{name: "GlobalAveragePool", since: 1,
 		}
 		return sum / float64(len(x))
 	},
+	fast: func(x []float32) float32 { return kernel.Sum(x) / float32(len(x)) },
 	body: func(b *graph.Builder, _ *graph.Node, x *graph.Value, axes []int64) *graph.Value {
 		return reduceMean(b, x, 1, axes...)
 	}}.op()
@@ -80,6 +86,7 @@ var opGlobalMaxPool = globalPool{name: "GlobalMaxPool", since: 1,
 		}
 		return m
 	},
+	fast: kernel.Greatest,
 	body: func(b *graph.Builder, _ *graph.Node, x *graph.Value, axes []int64) *graph.Value {
 		return b.ReduceMax(x, 1, axes...)
 	}}.op()

@@ -71,6 +71,9 @@ func (g groupNorm) op() Op {
 			return nil
 		},
 		Body: g.body,
+		Prepare: func(p *Prep) (Kernel, bool) {
+			return groupNormKernel(p, g.groups(p.Node, p.In[0].Shape[1]), g.perGroup)
+		},
 	}
 }
 

@@ -15,6 +15,7 @@ type lastForm struct {
 	outputs  []int // which outputs
 	defaults []graph.Attr
 	prepare  func(p *Prep) (Kernel, bool)
+	inner    func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value // the body between the transposes; nil: the base operator
 	flops    func(in, out []*graph.Value) int64
 }
 
@@ -125,6 +126,11 @@ func (f lastForm) body(b *graph.Builder, n *graph.Node, in []*graph.Value) []*gr
 	count := max(len(n.Outputs), f.base.MinOut)
 	if len(n.Outputs) == 0 {
 		count = f.base.MaxOut // the exported function
+	}
+	if f.inner != nil {
+		args[0].DType, args[0].Shape = in[0].DType, unknown(rank)
+		y := f.inner(b, n, args)[0]
+		return one(transpose(b, y, firstToLast(rank)...))
 	}
 	out := append([]*graph.Value{}, b.Node(f.base.Domain, f.base.Name, count, args, attrs...)...)
 	for _, i := range f.outputs {

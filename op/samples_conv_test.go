@@ -64,7 +64,7 @@ func convolutions(add func(...sample)) {
 			sample{op: "BatchNormalization", in: at(ff(sh...), ff(C), ff(C), konst(ff(C)), konst(fp(C))), attrs: attrs(graph.Int("training_mode", 1), graph.Float("momentum", 0.7), graph.Float("epsilon", 1e-2)), out: 3, tol: 2e-5},
 			sample{domain: graph.Domain, op: "BatchNormalizationTraining", in: at(ff(sh...), ff(C), ff(C), konst(ff(C)), konst(fp(C))), attrs: attrs(graph.Float("momentum", 0.7), graph.Float("epsilon", 1e-2)), out: 5, tol: 2e-5},
 			sample{domain: graph.Domain, op: "BatchNormalizationGrad", in: at(ff(sh...), ff(sh...), ff(C), ff(C), fp(C)), out: 3, tol: 5e-5},
-			sample{op: "InstanceNormalization", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(graph.Float("epsilon", 1e-2)), tol: 2e-5},
+			sample{op: "InstanceNormalization", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(graph.Float("epsilon", 1e-2)), tol: 2e-5, noSym: true},
 			sample{op: "LRN", in: at(ff(sh...)), attrs: attrs(graph.Int("size", 3), graph.Float("alpha", 0.1)), tol: 1e-5}, sample{op: "LRN", in: at(ff(sh...)), attrs: attrs(graph.Int("size", 4), graph.Float("beta", 0.5), graph.Float("bias", 2)), tol: 1e-5})
 	}
 	for _, sh := range [][]int{{2, 4, 3, 5}, {3, 4, 6}, {2, 32, 8, 8}} {
@@ -104,6 +104,22 @@ func convolutions(add func(...sample)) {
 	add(sample{op: "DeformConv", opset: 22, in: at(ff(2, 4, 5, 5), ff(4, 2, 3, 2), ff(2, 2*6*2, 3, 5), ff(4), ff(2, 2*6, 3, 5)), tol: 1e-5, noSym: true,
 		attrs: attrs(g(2), graph.Int("offset_group", 2), graph.Ints("pads", 1, 0, 1, 1), graph.Ints("strides", 2, 1))},
 		sample{op: "DeformConv", opset: 19, in: at(ff(1, 3, 4, 4), ff(2, 3, 2, 2), ff(1, 8, 3, 3)), tol: 1e-5, noSym: true})
+	ms := "com.microsoft"
+	for _, sh := range [][]int{{2, 4, 5, 8}, {1, 3, 3, 12}, {2, 8, 8, 32}} {
+		C := sh[3]
+		groups := graph.Int("groups", 4)
+		add(sample{domain: graph.Domain, op: "GroupNormalizationNHWC", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(graph.Int("num_groups", 4)), tol: 5e-5, noSym: true},
+			sample{domain: graph.Domain, op: "InstanceNormalizationNHWC", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(graph.Float("epsilon", 1e-2)), tol: 5e-5, noSym: true},
+			sample{domain: ms, op: "GroupNorm", in: at(ff(sh...), ff(C), ff(C)), attrs: attrs(groups, graph.Int("activation", 1)), tol: 5e-5, noSym: true},
+			sample{domain: ms, op: "SkipGroupNorm", in: at(ff(sh...), ff(C), ff(C), ff(sh[0], C), ff(C)), attrs: attrs(groups), out: 2, tol: 5e-5, noSym: true},
+			sample{domain: ms, op: "BiasSplitGelu", in: at(ff(2, 3, C), ff(C)), tol: 1e-5, noSym: true})
+	}
+	add(sample{domain: ms, op: "GroupNorm", in: at(ff(2, 4, 5, 3), ff(4), ff(4)), attrs: attrs(graph.Int("groups", 2), graph.Int("channels_last", 0)), tol: 5e-5, noSym: true})
+	for _, a := range []string{"", "Relu", "Sigmoid", "LeakyRelu"} {
+		add(sample{domain: ms, op: "FusedConv", in: at(ff(1, 3, 6, 5), ff(4, 3, 3, 3), ff(4), ff(1, 4, 4, 3)), attrs: attrs(graph.Str("activation", a)), tol: 1e-5, noSym: true})
+	}
+	add(sample{domain: ms, op: "FusedConv", in: at(ff(1, 3, 6, 5), ff(4, 3, 3, 3)), tol: 1e-5, noSym: true,
+		attrs: attrs(graph.Str("activation", "Clip"), graph.Attr{Name: "activation_params", Kind: graph.AttrFloats, Floats: []float32{-0.1, 0.5}})})
 	gw := func(x, dy []int, a ...graph.Attr) {
 		add(sample{domain: graph.Domain, op: "ConvGradWeight", in: at(ff(x...), ff(dy...)), attrs: a, tol: 5e-5, noSym: true})
 	}

@@ -98,6 +98,8 @@ func (l *last) node(n *graph.Node) {
 		done = l.global(n)
 	case "BatchNormalization":
 		done = l.batchNorm(n)
+	case "GroupNormalization", "InstanceNormalization":
+		done = elems(n.Inputs[1]) == n.Inputs[0].Shape[1].Size && l.form(n, form{in: []int{0}, out: []int{0}})
 	case "Concat", "Split":
 		done = l.along(n)
 	case "ReduceMean":

@@ -9,8 +9,12 @@ import (
 
 // BatchNorm normalises the columns of X [P, C] to mean 0 and variance 1 over the rows (Ioffe and Szegedy, arXiv
 // 1502.03167). Sums over rows are made by blocks of 64 rows, which are added up in float64 in their order.
+//
+// With Groups above 0 the channels of a group share mean and variance: the rows are then those of one image, and
+// what is computed is a group normalisation (Wu and He, arXiv 1803.08494). Backward has no such form.
 type BatchNorm struct {
 	P, C    int
+	Groups  int
 	Epsilon float32
 
 	X, Y, Scale, Bias []float32
@@ -99,6 +103,23 @@ func (v *BatchNorm) total(dst []float32, which int, scale float64) {
 	}
 }
 
+// share gives the channels of a group their mean.
+func (v *BatchNorm) share(s []float32) {
+	if v.Groups == 0 || v.Groups == v.C {
+		return
+	}
+	n := v.C / v.Groups
+	for g := 0; g < v.C; g += n {
+		sum := 0.0
+		for _, x := range s[g : g+n] {
+			sum += float64(x)
+		}
+		for c := range s[g : g+n] {
+			s[g+c] = float32(sum / float64(n))
+		}
+	}
+}
+
 // shift prepares the subtraction of the mean.
 func (v *BatchNorm) shift() {
 	for c := 0; c < v.C; c++ {
@@ -111,9 +132,11 @@ func (v *BatchNorm) Forward(scratch []float32) {
 	v.start(scratch)
 	v.pass(bnSum)
 	v.total(v.Mean, 0, 1/float64(v.P))
+	v.share(v.Mean)
 	v.shift()
 	v.pass(bnSquare)
 	v.total(v.Inv, 0, 1/float64(v.P))
+	v.share(v.Inv)
 	for c, s := range v.Inv {
 		if v.Var != nil {
 			v.Var[c] = s
