@@ -33,3 +33,73 @@ func stripMax512(s *strip)
 //
 //go:noescape
 func stripMax256(s *strip)
+
+// narrow512x1 computes tiles of 1 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x1(t *tile)
+
+// narrow512x2 computes tiles of 2 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x2(t *tile)
+
+// narrow512x3 computes tiles of 3 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x3(t *tile)
+
+// narrow512x4 computes tiles of 4 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x4(t *tile)
+
+// narrow512x5 computes tiles of 5 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x5(t *tile)
+
+// narrow512x6 computes tiles of 6 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x6(t *tile)
+
+// narrow512x7 computes tiles of 7 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x7(t *tile)
+
+// narrow512x8 computes tiles of 8 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x8(t *tile)
+
+// narrow512x9 computes tiles of 9 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x9(t *tile)
+
+// narrow512x10 computes tiles of 10 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x10(t *tile)
+
+// narrow512x11 computes tiles of 11 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x11(t *tile)
+
+// narrow512x12 computes tiles of 12 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x12(t *tile)
+
+// narrow512x13 computes tiles of 13 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x13(t *tile)
+
+// narrow512x14 computes tiles of 14 rows and at most 16 columns.
+//
+//go:noescape
+func narrow512x14(t *tile)

@@ -40,7 +40,11 @@ func gemmRows(tier cpu.Tier, m, k int, a []float32, arow, acol int, b operand, c
 		if mode == fromBias {
 			t.bias = unsafe.Pointer(&bias[0])
 		}
-		gemmRows512(&t, m)
+		if b.width <= 16 {
+			narrowRows512(&t, m)
+		} else {
+			gemmRows512(&t, m)
+		}
 		return
 	}
 	for n := 0; n < b.width; n += 16 {

@@ -27,6 +27,9 @@ func conv(a *asm) {
 		stripKernel(a, k.name, k.doc, true)
 		stripKernel(a, k.name, k.doc, false)
 	}
+	for m := 1; m <= 14; m++ {
+		narrow(a, m)
+	}
 }
 
 func stripKernel(a *asm, kind, doc string, wide bool) {
@@ -140,4 +143,79 @@ func stripChunk(a *asm, kind, v string, bytes, n int, wide bool) {
 	for o, y := range []string{"(R8)", "(R8)(R12*1)", "(R8)(R12*2)", "(R8)(R13*1)"}[:n] {
 		a.i("VMOVUPS %s%d%s, %s", v, o, mask, y)
 	}
+}
+
+// narrow writes the micro-kernel of m rows and one vector of at most 16 columns: what gemm512 does for 32.
+func narrow(a *asm, m int) {
+	a.fn(fmt.Sprintf("narrow512x%d", m), fmt.Sprintf("computes tiles of %d rows and at most 16 columns.", m), "t *tile", 8)
+	a.i("MOVQ t+0(FP), AX")
+	a.i("MOVQ %d(AX), R8", tileARow)
+	for odd := 3; odd < m; odd += 2 {
+		a.i("LEAQ (%s)(R8*2), %s", indexRegs[odd-2], indexRegs[odd])
+	}
+	a.i("MOVQ %d(AX), R15", tileBRow)
+	a.i("MOVQ %d(AX), BX", tileMask)
+	a.i("KMOVW BX, K1")
+	t := tileWriter{asm: a, m: m, v: "Z", wide: true}
+	step := func() {
+		a.i("VMOVUPS.Z (DI), K1, Z28")
+		a.i("ADDQ R15, DI")
+		for r := 0; r < m; r++ {
+			a.i("VBROADCASTSS %s, Z%d", rowOf(r), 29+r%3)
+			a.i("VFMADD231PS Z28, Z%d, Z%d", 29+r%3, r)
+		}
+		a.i("ADDQ BX, SI")
+	}
+	a.l("tile")
+	a.i("CMPQ %d(AX), $1", tileMode)
+	a.i("JEQ fromC")
+	t.eachRow(func(int) { a.i("PREFETCHT0 (BX)") })
+	a.i("CMPQ %d(AX), $2", tileMode)
+	a.i("JEQ fromBias")
+	for r := 0; r < m; r++ {
+		a.i("VXORPS X%[1]d, X%[1]d, X%[1]d", r)
+	}
+	a.i("JMP go")
+	a.l("fromBias")
+	a.i("MOVQ %d(AX), BX", tileBias)
+	a.i("VMOVUPS.Z (BX), K1, Z0")
+	for r := 1; r < m; r++ {
+		a.i("VMOVAPS Z0, Z%d", r)
+	}
+	a.i("JMP go")
+	a.l("fromC")
+	t.eachRow(func(r int) { a.i("VMOVUPS.Z (BX), K1, Z%d", r) })
+	a.l("go")
+	a.i("MOVQ %d(AX), CX", tileK)
+	a.i("MOVQ %d(AX), SI", tileA)
+	a.i("MOVQ %d(AX), DI", tileB)
+	a.i("MOVQ %d(AX), BX", tileACol)
+	a.i("SUBQ $%d, CX", unroll)
+	a.i("JLT tail")
+	a.i("PCALIGN $64")
+	a.l("loop")
+	for range unroll {
+		step()
+	}
+	a.i("SUBQ $%d, CX", unroll)
+	a.i("JGE loop")
+	a.l("tail")
+	a.i("ADDQ $%d, CX", unroll)
+	a.i("JEQ store")
+	a.l("one")
+	step()
+	a.i("DECQ CX")
+	a.i("JNE one")
+	a.l("store")
+	t.eachRow(func(r int) { a.i("VMOVUPS Z%d, K1, (BX)", r) })
+	a.i("DECQ %d(AX)", tileCount)
+	a.i("JEQ done")
+	for _, f := range [][2]int{{tileADown, tileA}, {tileCDown, tileC}} {
+		a.i("MOVQ %d(AX), BX", f[0])
+		a.i("ADDQ BX, %d(AX)", f[1])
+	}
+	a.i("JMP tile")
+	a.l("done")
+	a.i("VZEROUPPER")
+	a.i("RET")
 }
