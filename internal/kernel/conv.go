@@ -59,6 +59,9 @@ type convClass struct {
 	jBlocks      int
 	jStep        int
 	kStep        int
+
+	lines  int // outputs along the width that a task of the direct form does; 0: rows are gathered
+	lo, hi int // outputs whose taps along the width are all inside
 }
 
 // classAxis: output out0 + j*outStep reads inputs j*inStep + offset, for j below count.
@@ -145,7 +148,11 @@ func (v *Conv) Plan() {
 		c.at = v.size
 		v.size += v.Groups * panels(mg) * c.k * panel
 		c.first = v.tasks
-		c.split(v.Groups, panels(mg), c.axes[2].outStep != 1 || c.axes[1].outStep != 1 || c.axes[0].outStep != 1)
+		if v.inPlace(c) {
+			c.splitLines(v.N, panels(mg))
+		} else {
+			c.split(v.Groups, panels(mg), c.axes[2].outStep != 1 || c.axes[1].outStep != 1 || c.axes[0].outStep != 1)
+		}
 		v.tasks += c.tasks
 	}
 	v.run, v.pack = v.task, v.packTask
@@ -269,6 +276,10 @@ func (v *Conv) task(t int) {
 	}
 	c := &v.classes[i]
 	t -= c.first
+	if c.lines > 0 {
+		v.linesTask(c, t)
+		return
+	}
 	im, jb, g := t%c.mBlocks, t/c.mBlocks%c.jBlocks, t/c.mBlocks/c.jBlocks
 	mg := v.M / v.Groups
 	nj := panels(mg)
@@ -370,42 +381,53 @@ func (p *position) next(c *convClass) {
 	p.n++
 }
 
-// gather copies what rows i0 to i1 read for packed rows k0 to k0+kc; padding is zero.
-func (v *Conv) gather(c *convClass, g, i0, i1, k0, kc int, dst []float32, pitch int) {
-	cg := v.C / v.Groups
-	first, last := 0, len(c.segs)
+// within are the segments that hold packed rows k0 to k0+kc.
+func (c *convClass) within(k0, kc, cg int) (first, last int) {
+	last = len(c.segs)
 	for first < last && c.segs[first].at+c.segs[first].n*cg <= k0 {
 		first++
 	}
 	for last > first && c.segs[last-1].at >= k0+kc {
 		last--
 	}
+	return first, last
+}
+
+// gather copies what rows i0 to i1 read for packed rows k0 to k0+kc; padding is zero.
+func (v *Conv) gather(c *convClass, g, i0, i1, k0, kc int, dst []float32, pitch int) {
+	cg := v.C / v.Groups
+	first, last := c.within(k0, kc, cg)
 	p := c.position(i0)
 	for i := i0; i < i1; i++ {
-		row := dst[(i-i0)*pitch:][:kc]
-		for s := first; s < last; s++ {
-			seg := &c.segs[s]
-			lo, hi := max(seg.at, k0)-seg.at, min(seg.at+seg.n*cg, k0+kc)-seg.at // elements of the segment
-			out := row[seg.at+lo-k0:][:hi-lo]
-			d, h, w := p.d*c.axes[0].inStep+seg.d, p.h*c.axes[1].inStep+seg.h, p.w*c.axes[2].inStep+seg.w
-			if uint(d) >= uint(v.Axes[0].In) || uint(h) >= uint(v.Axes[1].In) {
-				clear(out)
-				continue
-			}
-			at := (((p.n*v.Axes[0].In+d)*v.Axes[1].In+h)*v.Axes[2].In+w)*v.C + g*cg
-			if w >= 0 && w+seg.n <= v.Axes[2].In {
-				copy(out, v.X[at+lo:at+hi])
-				continue
-			}
-			from, to := min(max(lo, -w*cg), hi), max(min(hi, (v.Axes[2].In-w)*cg), lo) // inside the input
-			if from >= to {
-				clear(out)
-				continue
-			}
-			clear(out[:from-lo])
-			copy(out[from-lo:to-lo], v.X[at+from:at+to])
-			clear(out[to-lo:])
-		}
+		v.gatherRow(c, g, p, first, last, k0, dst[(i-i0)*pitch:][:kc])
 		p.next(c)
+	}
+}
+
+// gatherRow copies what output p reads for packed rows from k0 on, which lie in the segments first to last.
+func (v *Conv) gatherRow(c *convClass, g int, p position, first, last, k0 int, row []float32) {
+	cg := v.C / v.Groups
+	for s := first; s < last; s++ {
+		seg := &c.segs[s]
+		lo, hi := max(seg.at, k0)-seg.at, min(seg.at+seg.n*cg, k0+len(row))-seg.at // elements of the segment
+		out := row[seg.at+lo-k0:][:hi-lo]
+		d, h, w := p.d*c.axes[0].inStep+seg.d, p.h*c.axes[1].inStep+seg.h, p.w*c.axes[2].inStep+seg.w
+		if uint(d) >= uint(v.Axes[0].In) || uint(h) >= uint(v.Axes[1].In) {
+			clear(out)
+			continue
+		}
+		at := (((p.n*v.Axes[0].In+d)*v.Axes[1].In+h)*v.Axes[2].In+w)*v.C + g*cg
+		if w >= 0 && w+seg.n <= v.Axes[2].In {
+			copy(out, v.X[at+lo:at+hi])
+			continue
+		}
+		from, to := min(max(lo, -w*cg), hi), max(min(hi, (v.Axes[2].In-w)*cg), lo) // inside the input
+		if from >= to {
+			clear(out)
+			continue
+		}
+		clear(out[:from-lo])
+		copy(out[from-lo:to-lo], v.X[at+from:at+to])
+		clear(out[to-lo:])
 	}
 }

@@ -113,6 +113,16 @@ func TestConv(t *testing.T) {
 		if i%10 == 0 {
 			v.Groups, v.C, v.M = 1, 70, 33
 		}
+		if i%6 == 1 || i%6 == 4 { // long lines are not gathered
+			a := &v.Axes[2]
+			v.Groups, v.C, v.M = 1, 1+r.Intn(20), 1+r.Intn(70)
+			*a = ConvAxis{In: 24 + r.Intn(20), Taps: 1 + r.Intn(4), Stride: 1, Dilation: 1}
+			a.Pad = r.Intn(a.Taps)
+			a.Out = a.In + 2*a.Pad - a.Taps + 1
+			if v.Back {
+				a.In, a.Out = a.Out, a.In
+			}
+		}
 		nx, ny := v.elems()
 		v.X, v.Y = randoms(r, nx), make([]float32, ny)
 		cg, mg := v.C/v.Groups, v.M/v.Groups
