@@ -76,7 +76,8 @@ var opConvInteger = Op{
 		}
 		return err
 	},
-	Flops: convFlops,
+	Prepare: convIntegerKernel,
+	Flops:   convFlops,
 }
 
 // QLinearConv(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, B) convolves quantized tensors and quantizes the
@@ -113,5 +114,6 @@ var opQLinearConv = Op{
 		setInts(c.Out[0], acc)
 		return nil
 	},
-	Flops: func(in, out []*graph.Value) int64 { return convFlops([]*graph.Value{in[0], in[3]}, out) },
+	Prepare: qlinearConvKernel,
+	Flops:   func(in, out []*graph.Value) int64 { return convFlops([]*graph.Value{in[0], in[3]}, out) },
 }

@@ -32,6 +32,7 @@ func convolutions(add func(...sample)) {
 			sample{op: "ConvTranspose", in: at(ff(2, 4, 4, 5), ff(4, 3, 3, 2), ff(6)), attrs: more(w, g(2)), tol: 1e-5, noSym: true},
 			sample{op: "ConvTranspose", in: at(ff(1, 3, 4, 4), ff(3, 2, 3, 2)), attrs: w, tol: 1e-5, noSym: true},
 			sample{op: "ConvInteger", in: at(u8(1, 2, 7, 6), s8(4, 2, 3, 2), u8(), s8(4)), attrs: w, noSym: true},
+			sample{op: "ConvInteger", in: at(s8(2, 3, 7, 6), konst(s8(5, 3, 3, 2)), s8(), konst(s8(5))), attrs: w, noSym: true},
 			sample{op: "ConvInteger", in: at(u8(1, 2, 7, 6), konst(u8(4, 1, 3, 2))), attrs: more(w, g(2)), noSym: true},
 			sample{op: "MaxPool", in: at(fd(2, 3, 7, 6)), attrs: more(w, kernel), out: 2, noSym: true},
 			sample{op: "MaxPool", in: at(fd(1, 2, 8, 7)), attrs: more(w, kernel, graph.Int("ceil_mode", 1)), noSym: true},
