@@ -25,8 +25,8 @@ type intConv struct {
 	tile func(int)
 }
 
-// gatherRows is the output positions of one task.
-const gatherRows = 64
+// byteRows is the output positions of one task.
+const byteRows = 64
 
 // newIntConv needs constant weights and zero points of weights.
 func newIntConv(p *Prep, w, wz *tensor.Tensor, x *tensor.Tensor) (*intConv, bool) {
@@ -80,7 +80,7 @@ func (v *intConv) gather(task int) {
 		at = make([]int, 0, taps)
 	}
 	at = at[:taps]
-	for p := task * gatherRows; p < min(v.P, (task+1)*gatherRows); p++ {
+	for p := task * byteRows; p < min(v.P, (task+1)*byteRows); p++ {
 		v.win.read(p, at)
 		row := v.rows[p*v.K:][:v.K]
 		for c := 0; c < v.K/taps; c++ {
@@ -103,7 +103,7 @@ func (v *intConv) each(x []byte, zero byte, scratch []byte, f func(n, g int, q *
 	for n := 0; n < v.N; n++ {
 		for g, q := range v.products {
 			v.x = x[(n*v.C+g*v.C/v.G)*in:]
-			team.Run((v.P+gatherRows-1)/gatherRows, v.tile)
+			team.Run((v.P+byteRows-1)/byteRows, v.tile)
 			q.A, q.ZeroA = v.rows, zero
 			f(n, g, q)
 		}
