@@ -189,6 +189,7 @@ type convRunner struct {
 	gemm   *kernel.Gemm // 1x1 with stride 1: the rows of X are the rows of the product
 	conv   *kernel.Conv
 	planes *kernel.Planes
+	wino   *kernel.Winograd
 	packed []float32 // weights that are known now; nil: packed by every run
 	size   int       // of packed weights, in elements
 	own    int       // scratch of the product in bytes
@@ -218,6 +219,18 @@ func newConvRunner(win window, xs, ws tensor.Shape, M, group int, back bool, p k
 			r.gemm.Packed = kernel.PackB(w, r.gemm.LDB, r.gemm.TransB, M, xs[1])
 		}
 		r.own = r.gemm.ScratchBytes()
+	case group == 1 && win.threeByThree() && xs[1] >= 32 && M >= 32 && kernel.WinogradFits(xs[1]):
+		h, x := k.Axes[1], k.Axes[2]
+		r.wino = &kernel.Winograd{N: xs[0], C: xs[1], M: M, H: h.In, W: x.In, OutH: h.Out, OutW: x.Out, PadH: h.Pad, PadW: x.Pad, Back: back, Post: p}
+		if back {
+			r.wino.PadH, r.wino.PadW = 2-h.Pad, 2-x.Pad
+		}
+		r.wino.Plan()
+		r.size = r.wino.PackedSize()
+		if w != nil {
+			r.packed = make([]float32, r.size)
+			r.wino.Pack(r.packed, w)
+		}
 	default:
 		r.conv = &kernel.Conv{Window: k, Groups: group, Post: p}
 		r.conv.Plan()
@@ -238,6 +251,16 @@ func (w window) pointwise() bool {
 		}
 	}
 	return true
+}
+
+// threeByThree reports whether the window is what Winograd's algorithm is for.
+func (w window) threeByThree() bool {
+	for _, s := range w {
+		if s.taps != 3 || s.stride != 1 || s.dilation != 1 || s.lo > 2 {
+			return false
+		}
+	}
+	return len(w) == 2
 }
 
 // scratch is the bytes that run needs.
@@ -266,6 +289,14 @@ func (r *convRunner) run(x, w, bias, residual, y []float32, scratch []byte) {
 		v := r.gemm
 		v.A, v.B, v.C, v.Bias, v.Post.Residual = x, w, y, bias, residual
 		v.Run(scratch)
+	case r.wino != nil:
+		v := r.wino
+		if r.packed == nil {
+			v.Pack(packed, w)
+		}
+		v.U = packed
+		v.X, v.Y, v.Bias, v.Post.Residual = x, y, bias, residual
+		v.Run()
 	default:
 		if r.packed == nil {
 			r.conv.Pack(packed, w)

@@ -28,7 +28,7 @@ func columnSums(tier cpu.Tier, dst, x, y []float32, rows, C int) {
 		for r := 0; r < rows; r++ {
 			t.table[2*r], t.table[2*r+1] = 4*r*C, 4*r*C
 		}
-		kind, start := MeanPool, zeros[:]
+		kind, start := MeanPool, noStart[:]
 		s := strip{n: whole / step, x: unsafe.Pointer(&x[0]), xstep: 4 * step, y: unsafe.Pointer(&dst[0]), ystep: 4 * step,
 			start: unsafe.Pointer(&start[0]), w: unsafe.Pointer(&start[0]), table: unsafe.Pointer(&t.table), taps: rows, size: 4 * step, mask: 1<<16 - 1}
 		if y == nil {
@@ -53,6 +53,9 @@ func columnSums(tier cpu.Tier, dst, x, y []float32, rows, C int) {
 		dst[c] = sum
 	}
 }
+
+// noStart is where sums without a bias start.
+var noStart [16]float32
 
 // oneTap reads a row as it is.
 var oneTap = [2]int{}

@@ -298,3 +298,59 @@ func TestBatchNorm(t *testing.T) {
 		}
 	}
 }
+
+func TestWinograd(t *testing.T) {
+	r := rand.New(rand.NewSource(13))
+	for i := 0; i < 40; i++ {
+		w := Window{N: 1 + r.Intn(2), C: 1 + r.Intn(40), M: 1 + r.Intn(70)}
+		w.Axes[0] = ConvAxis{In: 1, Out: 1, Taps: 1, Stride: 1, Dilation: 1}
+		for k := 1; k < 3; k++ {
+			a := &w.Axes[k]
+			*a = ConvAxis{In: 3 + r.Intn(9), Taps: 3, Stride: 1, Dilation: 1, Pad: r.Intn(2)}
+			a.Out = a.In + 2*a.Pad - 2
+		}
+		if i == 0 {
+			w.C = 300
+		}
+		nx, ny := w.elems()
+		v := &Winograd{N: w.N, C: w.C, M: w.M, H: w.Axes[1].In, W: w.Axes[2].In, OutH: w.Axes[1].Out, OutW: w.Axes[2].Out, PadH: w.Axes[1].Pad, PadW: w.Axes[2].Pad,
+			X: randoms(r, nx), Y: make([]float32, ny)}
+		weights := randoms(r, w.C*w.M*9)
+		want := make([]float64, ny)
+		if i%3 > 0 {
+			v.Bias = randoms(r, v.M)
+			for k := range want {
+				want[k] = float64(v.Bias[k%v.M])
+			}
+		}
+		w.naive(func(x, y, k int) {
+			for m := 0; m < w.M; m++ {
+				for c := 0; c < w.C; c++ {
+					want[y*w.M+m] += float64(v.X[x*w.C+c]) * float64(weights[(m*w.C+c)*9+k])
+				}
+			}
+		})
+		if i%4 == 0 {
+			v.Post = Post{Act: ActRelu, Residual: randoms(r, ny)}
+			for k := range want {
+				want[k] = math.Max(0, want[k]+float64(v.Post.Residual[k]))
+			}
+		}
+		v.Plan()
+		v.U = make([]float32, v.PackedSize())
+		if v.Back = i%2 == 1; v.Back {
+			turned := make([]float32, len(weights))
+			for k, x := range weights {
+				m, c, tap := k/9/w.C, k/9%w.C, k%9
+				turned[(c*w.M+m)*9+8-tap] = x
+			}
+			weights = turned
+		}
+		onTiers(t, v.Y, func() { v.Pack(v.U, weights); v.Run() })
+		for k := range want {
+			if e := math.Abs(float64(v.Y[k]) - want[k]); !(e < 1e-3) {
+				t.Fatalf("%d: %+v: [%d] is %g, not %g", i, w, k, v.Y[k], want[k])
+			}
+		}
+	}
+}

@@ -22,6 +22,7 @@ var outputs = []struct {
 	{"peak_amd64", peak},
 	{"qgemm_amd64", qgemm},
 	{"vec_amd64", vec},
+	{"winograd_amd64", winograd},
 }
 
 // files returns the content of every generated file by name.
