@@ -219,7 +219,7 @@ func newConvRunner(win window, xs, ws tensor.Shape, M, group int, back bool, p k
 			r.gemm.Packed = kernel.PackB(w, r.gemm.LDB, r.gemm.TransB, M, xs[1])
 		}
 		r.own = r.gemm.ScratchBytes()
-	case group == 1 && win.threeByThree() && xs[1] >= 32 && M >= 32 && kernel.WinogradFits(xs[1]):
+	case group == 1 && win.threeByThree() && xs[1] >= 32 && M >= 32 && kernel.WinogradFits(xs[1]) && (w != nil || k.Positions() >= winogradRows):
 		h, x := k.Axes[1], k.Axes[2]
 		r.wino = &kernel.Winograd{N: xs[0], C: xs[1], M: M, H: h.In, W: x.In, OutH: h.Out, OutW: x.Out, PadH: h.Pad, PadW: x.Pad, Back: back, Post: p}
 		if back {
@@ -252,6 +252,9 @@ func (w window) pointwise() bool {
 	}
 	return true
 }
+
+// winogradRows is the number of outputs from which on it pays to transform weights that change with every run.
+const winogradRows = 1500
 
 // threeByThree reports whether the window is what Winograd's algorithm is for.
 func (w window) threeByThree() bool {

@@ -21,6 +21,9 @@ type Window struct {
 	Back    bool // the adjoint: a transposed convolution
 }
 
+// Positions is the number of outputs of all images.
+func (w *Window) Positions() int { return w.N * w.Axes[0].Out * w.Axes[1].Out * w.Axes[2].Out }
+
 // Conv is a convolution of channels-last tensors as a product of gathered rows of X with packed weights:
 //
 //	Y = act(bias + sum over taps and channels of X W + residual)
