@@ -62,6 +62,9 @@ func vjp(b *graph.Builder, ys, dys, wrt []*graph.Value) ([]*graph.Value, error) 
 	if err := op.Infer(b.G); err != nil {
 		return nil, err
 	}
+	if err := takeBranches(b.G); err != nil {
+		return nil, err
+	}
 	if err := inlineBodies(b.G, ys, wrt); err != nil {
 		return nil, err
 	}
@@ -126,6 +129,11 @@ func reads(n *graph.Node, set map[*graph.Value]bool) bool {
 			return true
 		}
 	}
+	for _, v := range n.Captured() {
+		if set[v] {
+			return true
+		}
+	}
 	return false
 }
 
@@ -168,6 +176,9 @@ func reaching(g *graph.Graph, ys []*graph.Value) map[*graph.Value]bool {
 				if v != nil {
 					reach[v] = true
 				}
+			}
+			for _, v := range g.Nodes[i].Captured() {
+				reach[v] = true
 			}
 		}
 	}
@@ -235,9 +246,16 @@ func (w *walk) node(n *graph.Node) error {
 	if o.Grad == nil {
 		return noGrad(n, o)
 	}
+	c.Captured = n.Captured()
+	for _, v := range c.Captured {
+		c.NeedCaptured = append(c.NeedCaptured, w.need[v])
+	}
+	c.Branch = func(g *graph.Graph, wrt []*graph.Value) (*graph.Graph, error) { return w.branch(n, g, c.DOut, wrt) }
 	for i, d := range o.Grad(c) {
 		if i < len(n.Inputs) {
 			w.give(n.Inputs[i], d)
+		} else if i -= len(n.Inputs); i < len(c.Captured) {
+			w.give(c.Captured[i], d)
 		}
 	}
 	return c.Err

@@ -116,6 +116,9 @@ func choose(b *graph.Builder, cond, x, y *graph.Value) *graph.Value { return b.O
 // square is x times x.
 func square(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("Mul", x, x) }
 
+// ZerosLike appends a tensor of zeros with the shape and dtype of x.
+func ZerosLike(b *graph.Builder, x *graph.Value) *graph.Value { return zerosLike(b, x) }
+
 // zerosLike is a tensor of zeros with the shape and dtype of x.
 func zerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
 	return b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(x.DType, 1))}, shapeOf(b, x))

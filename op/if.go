@@ -10,7 +10,7 @@ import (
 var opIf = Op{
 	Name: "If", Since: 1, MinIn: 1, MaxIn: -1, MinOut: 1, MaxOut: -1, Attrs: "then_branch else_branch " + captures,
 	Dynamic: true, Types: true,
-	NoGrad: "the gradient of control flow is not written yet",
+	Grad: ifGrad,
 	Infer: func(c *InferCall) error {
 		if formal(c.Node) != 1 {
 			return c.Errorf("%d inputs, want 1", formal(c.Node))
@@ -86,4 +86,40 @@ func (c *InferCall) joinType(i int, v *graph.Value, first bool) error {
 		c.setType(i, v, joinShapes(o.Shape, v.Shape))
 	}
 	return nil
+}
+
+// ifGrad is an If over the same condition whose branches put out the gradients by what the forward branches read.
+func ifGrad(c *GradCall) []*graph.Value {
+	if Captured(c.Node) > 0 || c.Branch == nil {
+		c.Fail("the subgraphs are closed")
+		return nil
+	}
+	var wrt []*graph.Value
+	for i, v := range c.Captured {
+		if c.NeedCaptured[i] {
+			wrt = append(wrt, v)
+		}
+	}
+	var attrs []graph.Attr
+	for _, name := range []string{"then_branch", "else_branch"} {
+		a := c.Node.Attr(name)
+		if a == nil || a.G == nil {
+			c.Fail("attribute %s is not a graph", name)
+			return nil
+		}
+		g, err := c.Branch(a.G, wrt)
+		if err != nil {
+			c.Err = fault.At(c.Node.Place(), err)
+			return nil
+		}
+		attrs = append(attrs, graph.Attr{Name: name, Kind: graph.AttrGraph, G: g})
+	}
+	outs := c.B.Node("", "If", len(wrt), c.In[:1], attrs...)
+	res := make([]*graph.Value, len(c.In)+len(c.Captured))
+	for i := range c.Captured {
+		if c.NeedCaptured[i] {
+			res[len(c.In)+i], outs = outs[0], outs[1:]
+		}
+	}
+	return res
 }

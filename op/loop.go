@@ -13,7 +13,7 @@ import (
 var opLoop = Op{
 	Name: "Loop", Since: 1, MinIn: 0, MaxIn: -1, MinOut: 1, MaxOut: -1, Attrs: "body " + captures,
 	Dynamic: true, Types: true,
-	NoGrad: "the gradient of control flow is not written yet",
+	NoGrad: "it would need the carried values of every iteration, which are not kept",
 	Infer: func(c *InferCall) error {
 		n := formal(c.Node) - 2
 		if n < 0 || len(c.Out) < n {

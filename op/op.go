@@ -137,7 +137,14 @@ type GradCall struct {
 	Out  []*graph.Value
 	DOut []*graph.Value
 	Need []bool // which inputs need a gradient; a rule may skip the others
-	Err  error  // set by Fail
+
+	// Of control flow: what the subgraphs read from outside (its gradients follow those of the inputs), which of it needs a
+	// gradient, and how a subgraph that puts out the gradients of another by wrt is made.
+	Captured     []*graph.Value
+	NeedCaptured []bool
+	Branch       func(g *graph.Graph, wrt []*graph.Value) (*graph.Graph, error)
+
+	Err error // set by Fail
 }
 
 // Fail records that this node has no gradient for a reason that only the rule can see.

@@ -12,7 +12,7 @@ var (
 	opScan8 = Op{
 		Name: "Scan", Since: 8, MinIn: 0, MaxIn: -1, MinOut: 1, MaxOut: -1, Attrs: "body num_scan_inputs directions " + captures,
 		Dynamic: true,
-		NoGrad:  "the gradient of control flow is not written yet",
+		NoGrad:  "it would need the carried values of every iteration, which are not kept",
 		Infer:   func(c *InferCall) error { return inferScan(c, 1) },
 		Ref:     scan8,
 	}
@@ -20,7 +20,7 @@ var (
 		Name: "Scan", Since: 9, MinIn: 1, MaxIn: -1, MinOut: 1, MaxOut: -1,
 		Attrs:   "body num_scan_inputs scan_input_axes scan_input_directions scan_output_axes scan_output_directions " + captures,
 		Dynamic: true,
-		NoGrad:  "the gradient of control flow is not written yet",
+		NoGrad:  "it would need the carried values of every iteration, which are not kept",
 		Infer:   func(c *InferCall) error { return inferScan(c, 0) },
 		Ref:     func(c *Call) error { return scan(c) },
 	}
