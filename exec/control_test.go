@@ -203,8 +203,8 @@ func TestScan(t *testing.T) {
 	agree(t, g, s, []*tensor.Tensor{tensor.New(tensor.Float32, 2, 0), f32(2)}, []*tensor.Tensor{f32(0, 0), tensor.New(tensor.Float32, 2, 0)})
 }
 
-// TestSegments: shapes that depend on data, one after the other, with values that change from run to run.
-func TestSegments(t *testing.T) {
+// segmentGraph has nodes whose shapes the data decide, in two segments.
+func segmentGraph() *graph.Graph {
 	g := graph.New("segments")
 	b := graph.NewBuilder(g)
 	x := b.Input("x", tensor.Float32, graph.Dim{Size: -1}) // an axis without a name
@@ -219,6 +219,12 @@ func TestSegments(t *testing.T) {
 	b.Output("total", total)
 	b.Output("picked", b.Op("GatherND", picked, twice))
 	b.Output("shaped", b.Op("Sqrt", b.Op("Mul", b.Op("Reshape", double, shape), b.Op("Reshape", double, shape))))
+	return g
+}
+
+// TestSegments: shapes that depend on data, one after the other, with values that change from run to run.
+func TestSegments(t *testing.T) {
+	g := segmentGraph()
 	s := session(t, g, Config{MaxPlans: 2})
 	run := func(count int64, shape []int64, x []float32, picked []float32) {
 		t.Helper()
@@ -261,7 +267,8 @@ func TestManySegments(t *testing.T) {
 	agree(t, g, s, []*tensor.Tensor{f32(1, 0, 3)}, []*tensor.Tensor{f32(1, 3)})
 }
 
-func TestSequences(t *testing.T) {
+// sequenceGraph collects the doubled rows of x in a sequence, in a loop, and negates them.
+func sequenceGraph() *graph.Graph {
 	g := graph.New("sequences")
 	b := graph.NewBuilder(g)
 	x := b.Input("x", tensor.Float32, graph.Sym("N"), graph.D(2))
@@ -284,6 +291,11 @@ func TestSequences(t *testing.T) {
 	b.Output("y", b.OpA("ConcatFromSequence", []graph.Attr{graph.Int("axis", 0)}, mapped))
 	b.Output("seq", b.Op("SequenceErase", mapped, b.Init("first", i64(0))))
 	b.Output("length", b.Op("SequenceLength", all))
+	return g
+}
+
+func TestSequences(t *testing.T) {
+	g := sequenceGraph()
 	s := session(t, g, Config{})
 	in := tensor.OfFloat32([]float32{1, 2, 3, 4, 5, 6}, 3, 2)
 	items := &tensor.Tensor{DType: tensor.Sequence, Shape: tensor.Shape{}, Items: []*tensor.Tensor{tensor.OfFloat32([]float32{-2, -4}, 1, 2)}}
