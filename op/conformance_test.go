@@ -13,11 +13,11 @@ import (
 func TestNodeCases(t *testing.T) {
 	r := conform(t, "testdata/node.zip")
 	for _, c := range r.List {
-		if c.Status == conformance.Refused && !strings.Contains(c.Name, "training_dropout") {
+		if c.Status == conformance.Refused {
 			t.Errorf("%s is refused: %s", c.Name, c.Why)
 		}
 	}
-	if r.Passed < 200 {
+	if r.Passed < 450 {
 		t.Errorf("%d cases pass", r.Passed)
 	}
 }
