@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"muster/internal/cpu"
+	"muster/internal/team"
 )
 
 // PackedB is op(B) in panels of 32 columns: [ceil(N/32)][K][32], padded with zeros.
@@ -15,9 +16,8 @@ type PackedB struct {
 // PackB packs op(B) [k, n] once, for weights that are used again and again.
 func PackB(b []float32, ldb int, trans bool, n, k int) *PackedB {
 	p := &PackedB{n: n, k: k, data: aligned64(panels(n) * k * panel)}
-	for j := 0; j < panels(n); j++ {
-		packPart(cpu.Active(), p.data[j*k*panel:], b, ldb, trans, n, j, 0, k)
-	}
+	tier := cpu.Active()
+	team.Run(panels(n), func(j int) { packPart(tier, p.data[j*k*panel:], b, ldb, trans, n, j, 0, k) })
 	return p
 }
 

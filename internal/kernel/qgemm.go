@@ -54,14 +54,18 @@ func PackQB(b []int8, ldb int, trans bool, n, k int) *PackedQB {
 	if trans {
 		kstep, nstep = 1, ldb
 	}
-	for c := 0; c < n; c++ {
-		dst := p.data[c/panel*kq*panel*4+c%panel*4:]
-		for i := 0; i < k; i++ {
-			v := b[i*kstep+c*nstep]
-			dst[i/4*panel*4+i%4] = v
-			p.sums[c] += int32(v)
+	team.Run(panels(n), func(j int) {
+		dst := p.data[j*kq*panel*4:]
+		for c := j * panel; c < min((j+1)*panel, n); c++ {
+			at, sum := 4*(c%panel), int32(0)
+			for i := range k {
+				v := b[i*kstep+c*nstep]
+				dst[i/4*panel*4+at+i%4] = v
+				sum += int32(v)
+			}
+			p.sums[c] = sum
 		}
-	}
+	})
 	return p
 }
 
