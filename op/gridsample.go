@@ -223,6 +223,12 @@ func gridSampleKernel(p *Prep) (Kernel, bool) {
 			src, y := in[0].Float32s()[(n*C+c)*S:][:S], out[0].Float32s()[(n*C+c)*L+lo:][:hi-lo]
 			t := 0
 			for l := range y {
+				if int(end[l]) == t+4 { // bilinear inside the image
+					k, v := at[t:t+4], w[t:t+4]
+					y[l] = float32(v[0]*src[k[0]]) + float32(v[1]*src[k[1]]) + float32(v[2]*src[k[2]]) + float32(v[3]*src[k[3]])
+					t += 4
+					continue
+				}
 				sum := float32(0)
 				for ; t < int(end[l]); t++ {
 					sum += float32(w[t] * src[at[t]])

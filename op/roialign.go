@@ -49,7 +49,7 @@ func roiAlignOp(since int, attrs string) Op {
 			y := make([]float64, c.Out[0].Elems())
 			for i := 0; i < c.In[1].Shape[0]; i++ {
 				g := r.grid(rois[4*i:4*i+4], s[2], s[3])
-				ys, xs := g.y.taps(nil, r.h), g.x.taps(nil, r.w)
+				ys, xs := roiTaps[float64](&g.y, nil, r.h), roiTaps[float64](&g.x, nil, r.w)
 				for ch := 0; ch < C; ch++ {
 					src := x[(int(c.In[2].Int64s()[i])*C+ch)*S:][:S]
 					roiPool(y[(i*C+ch)*r.h*r.w:][:r.h*r.w], src, &r, ys, xs, s[3])
@@ -148,45 +148,48 @@ func (a *roiAxis) sample(i, k int) (lo, hi int, wl, wh float64) {
 }
 
 // roiTap is one sample of an axis made ready.
-type roiTap struct {
+type roiTap[T float32 | float64] struct {
 	lo, hi int
-	wl, wh float64
+	wl, wh T
 }
 
-// taps appends the samples of all bins.
-func (a *roiAxis) taps(buf []roiTap, bins int) []roiTap {
+// roiTaps appends the samples of all bins.
+func roiTaps[T float32 | float64](a *roiAxis, buf []roiTap[T], bins int) []roiTap[T] {
 	for i := 0; i < bins*a.per; i++ {
-		var t roiTap
-		t.lo, t.hi, t.wl, t.wh = a.sample(i/a.per, i%a.per)
-		buf = append(buf, t)
+		lo, hi, wl, wh := a.sample(i/a.per, i%a.per)
+		buf = append(buf, roiTap[T]{lo, hi, T(wl), T(wh)})
 	}
 	return buf
 }
 
 // roiPool writes the bins of one channel from the samples ys and xs.
-func roiPool[T float32 | float64](y, x []T, r *roiReader, ys, xs []roiTap, W int) {
+func roiPool[T float32 | float64](y, x []T, r *roiReader, ys, xs []roiTap[T], W int) {
 	sy, sx := len(ys)/r.h, len(xs)/r.w
 	count := T(max(sy*sx, 1))
-	for bin := range y {
-		sum, any := T(0), false
-		for _, u := range ys[bin/r.w*sy:][:sy] {
-			top, low := x[u.lo*W:][:W], x[u.hi*W:][:W]
-			for _, v := range xs[bin%r.w*sx:][:sx] {
-				v0, v1 := T(T(u.wl*v.wl)*top[v.lo]), T(T(u.wl*v.wh)*top[v.hi])
-				v2, v3 := T(T(u.wh*v.wl)*low[v.lo]), T(T(u.wh*v.wh)*low[v.hi])
-				if r.mode == "avg" {
-					sum += v0 + v1 + v2 + v3
+	avg := r.mode == "avg"
+	for i := 0; i < r.h; i++ {
+		for j := 0; j < r.w; j++ {
+			bin, sum := xs[j*sx:][:sx], T(0)
+			for k, u := range ys[i*sy:][:sy] {
+				top, low := x[u.lo*W:][:W], x[u.hi*W:][:W]
+				if avg {
+					for _, v := range bin {
+						sum += T(u.wl*(T(v.wl*top[v.lo])+T(v.wh*top[v.hi]))) + T(u.wh*(T(v.wl*low[v.lo])+T(v.wh*low[v.hi])))
+					}
 					continue
 				}
-				if m := max(v0, v1, v2, v3); !any || m > sum {
-					sum, any = m, true
+				for l, v := range bin {
+					m := max(T(T(u.wl*v.wl)*top[v.lo]), T(T(u.wl*v.wh)*top[v.hi]), T(T(u.wh*v.wl)*low[v.lo]), T(T(u.wh*v.wh)*low[v.hi]))
+					if k+l == 0 || m > sum {
+						sum = m
+					}
 				}
 			}
+			if avg {
+				sum /= count
+			}
+			y[i*r.w+j] = sum
 		}
-		if r.mode == "avg" {
-			sum /= count
-		}
-		y[bin] = sum
 	}
 }
 
@@ -197,14 +200,14 @@ func roiAlignKernel(p *Prep) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	R, C, S, bins, n := p.In[1].Shape[0], s[1], s[2]*s[3], r.h*r.w, (r.h+r.w)*r.ratio
-	taps := make([]roiTap, R*n) // of the boxes of one run
+	taps := make([]roiTap[float32], R*n) // of the boxes of one run
 	places := split(R, func(in, _ []*tensor.Tensor, _ []byte, i int) {
 		var b [4]float64
 		for k := range b {
 			b[k] = float64(in[1].Float32s()[4*i+k])
 		}
 		g := r.grid(b[:], s[2], s[3])
-		g.x.taps(g.y.taps(taps[i*n:i*n:(i+1)*n], r.h), r.w)
+		roiTaps(&g.x, roiTaps(&g.y, taps[i*n:i*n:(i+1)*n], r.h), r.w)
 	})
 	const per = 8 // channels
 	parts := (C + per - 1) / per

@@ -1,9 +1,11 @@
 package op
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"muster/fault"
+	"muster/internal/team"
 	"muster/tensor"
 )
 
@@ -31,8 +33,27 @@ func copyTasks(n int) func(in, out []*tensor.Tensor, scratch []byte) {
 	})
 }
 
-// rangeCheck checks indices into an axis of n.
+// rangeCheck checks indices into an axis of n, long lists in parallel; the first bad one is named.
 func rangeCheck[T int32 | int64](v []T, n int64) error {
+	var bad atomic.Bool
+	part := func(v []T) {
+		ok := true
+		for _, x := range v {
+			ok = uint64(int64(x)+n) < uint64(2*n) && ok
+		}
+		if !ok {
+			bad.Store(true)
+		}
+	}
+	const per = 1 << 16
+	if len(v) <= per {
+		part(v)
+	} else {
+		team.Run((len(v)+per-1)/per, func(task int) { part(v[task*per : min(len(v), (task+1)*per)]) })
+	}
+	if !bad.Load() {
+		return nil
+	}
 	for i, x := range v {
 		if int64(x) < -n || int64(x) >= n {
 			return fault.New(fault.Mismatch, "", "index %d at element %d is not in an axis of %d", x, i, n)
