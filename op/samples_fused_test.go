@@ -41,3 +41,16 @@ func movements(add func(...sample)) {
 			sample{op: "Transpose", in: at(as(x, tensor.Uint8)), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Int64)), attrs: a})
 	}
 }
+
+// slopesInOnePass are the gradients of activations in one pass.
+func slopesInOnePass(add func(...sample)) {
+	m := graph.Domain
+	for _, name := range []string{"Relu", "Tanh", "Sigmoid"} {
+		for _, sh := range [][]int{{}, {7}, {0, 3}, {40000}} {
+			add(sample{domain: m, op: "ActivationGrad", in: at(ff(sh...), fu(0.1, 0.9, sh...)), attrs: attrs(graph.Str("activation", name))})
+		}
+		x := fx([]float32{-3, -1, 0, 0.5, 2}, 5)
+		x.konst = true
+		add(sample{domain: m, op: "ActivationGrad", in: at(ff(5), x), attrs: attrs(graph.Str("activation", name))})
+	}
+}

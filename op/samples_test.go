@@ -38,6 +38,7 @@ func samples() []sample {
 	stored(add)
 	trainingOps(add)
 	crossEntropies(add)
+	slopesInOnePass(add)
 	return s
 }
 

@@ -274,6 +274,7 @@ var table = []Op{
 
 	// domain muster
 	opActivation,
+	opActivationGrad,
 	opAdamW,
 	opAddNormalization,
 	opMusterAttention,

@@ -70,6 +70,13 @@ var spelled = []struct {
 	{"silu", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		return one(b.Op("Mul", b.Op("Sigmoid", x), x))
 	}, "muster.Activation"},
+	{"gradients of activations", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		dy, y := b.Op("Abs", x), b.Op("Neg", x)
+		relu := b.Op("Where", b.Op("Greater", x, b.Scalar(0)), dy, b.Scalar(0))
+		tanh := b.Op("Mul", dy, b.Op("Sub", b.Scalar(1), b.Op("Mul", y, y)))
+		sigmoid := b.Op("Mul", dy, b.Op("Mul", y, b.Op("Sub", b.Scalar(1), y)))
+		return []*graph.Value{relu, tanh, sigmoid}
+	}, "Abs Neg muster.ActivationGrad muster.ActivationGrad muster.ActivationGrad"},
 	{"linear layer", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		y := b.Op("Add", vector(b, 0.1), b.Op("MatMul", x, square(b)))
 		return one(b.Op("Relu", b.Op("Add", y, x)))

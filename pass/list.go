@@ -31,6 +31,7 @@ var list = []Pass{
 	{Name: "dynamic-quant", After: []string{"shared"}, Run: dynamicQuant},
 	{Name: "norm", After: []string{"shared"}, Run: norm},
 	{Name: "activation", After: []string{"shared"}, Run: activation},
+	{Name: "activation-grad", After: []string{"shared"}, Run: activationGrad},
 	{Name: "add-norm", After: []string{"norm"}, Run: addNorm},
 	{Name: "linear", After: []string{"qdq", "activation", "add-norm", "attention"}, Run: linear},
 	{Name: "conv-bn", After: []string{"shared"}, Run: convBN},

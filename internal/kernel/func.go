@@ -13,17 +13,6 @@ func Exp(dst, x []float32) {
 	}
 }
 
-// Expm1 is dst = e^x - 1.
-func Expm1(dst, x []float32) {
-	if fast() && len(x) > 0 {
-		vexpm1(len(x), &dst[:len(x)][0], &x[0])
-		return
-	}
-	for i, v := range x {
-		dst[i] = expm1Ref(v)
-	}
-}
-
 // Log is dst = log x: -Inf at 0, NaN below.
 func Log(dst, x []float32) {
 	if fast() && len(x) > 0 {
@@ -32,17 +21,6 @@ func Log(dst, x []float32) {
 	}
 	for i, v := range x {
 		dst[i] = logRef(v)
-	}
-}
-
-// Log1p is dst = log(1+x).
-func Log1p(dst, x []float32) {
-	if fast() && len(x) > 0 {
-		vlog1p(len(x), &dst[:len(x)][0], &x[0])
-		return
-	}
-	for i, v := range x {
-		dst[i] = log1pRef(v)
 	}
 }
 
@@ -322,17 +300,6 @@ func GeluGrad(dx, dy, x []float32) {
 	}
 }
 
-// SiluGrad is dx = dy times the derivative of Silu at x.
-func SiluGrad(dx, dy, x []float32) {
-	if fast() && len(x) > 0 {
-		vsilugrad(len(x), &dx[:len(x)][0], &dy[:len(x)][0], &x[0])
-		return
-	}
-	for i, v := range x {
-		dx[i] = siluGradRef(dy[i], v)
-	}
-}
-
 // TanhGrad is dx = dy (1 - y^2), y = tanh x.
 func TanhGrad(dx, dy, y []float32) {
 	if fast() && len(y) > 0 {
@@ -352,6 +319,17 @@ func SigmoidGrad(dx, dy, y []float32) {
 	}
 	for i, v := range y {
 		dx[i] = sigmoidGradRef(dy[i], v)
+	}
+}
+
+// ReluGrad is dx = dy where x is above 0, 0 elsewhere.
+func ReluGrad(dx, dy, x []float32) {
+	if fast() && len(x) > 0 {
+		vrelugrad(len(x), &dx[:len(x)][0], &dy[:len(x)][0], &x[0])
+		return
+	}
+	for i, v := range x {
+		dx[i] = reluGradRef(dy[i], v)
 	}
 }
 

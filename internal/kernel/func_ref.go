@@ -95,16 +95,6 @@ func logRef(x float32) float32 {
 	return logPositive(x, 0)
 }
 
-// log1pRef brings back to first order what 1+x rounds off (Kahan).
-func log1pRef(x float32) float32 {
-	u := x + 1
-	c := float32(x-float32(u-1)) / u
-	if !(u > 0) || !(u < float32(math.Inf(1))) {
-		c = 0
-	}
-	return logRef(u) + c
-}
-
 // softplusRef is max(x, 0) + log(1 + e^-|x|).
 func softplusRef(x float32) float32 {
 	if x != x {
@@ -279,9 +269,11 @@ func geluErfGradRef(dy, x float32) float32 {
 	return FMA(float32(e*0.3989422804014327), x, phiRef(x)) * dy
 }
 
-func siluGradRef(dy, x float32) float32 {
-	s := sigmoidRef(x)
-	return FMA(float32(float32(1-s)*s), x, s) * dy
+func reluGradRef(dy, x float32) float32 {
+	if x > 0 {
+		return dy
+	}
+	return 0
 }
 
 func tanhGradRef(dy, y float32) float32    { return FMA(-y, y, 1) * dy }

@@ -27,25 +27,6 @@ func vexp(n int, dst *float32, x *float32) {
 	vexp256(n, dst, x)
 }
 
-// vexpm1512 is dst = e^x - 1. n is positive.
-//
-//go:noescape
-func vexpm1512(n int, dst *float32, x *float32)
-
-// vexpm1256 is dst = e^x - 1. n is positive.
-//
-//go:noescape
-func vexpm1256(n int, dst *float32, x *float32)
-
-// vexpm1 is dst = e^x - 1. n is positive.
-func vexpm1(n int, dst *float32, x *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vexpm1512(n, dst, x)
-		return
-	}
-	vexpm1256(n, dst, x)
-}
-
 // vlog512 is dst = log x. n is positive.
 //
 //go:noescape
@@ -63,25 +44,6 @@ func vlog(n int, dst *float32, x *float32) {
 		return
 	}
 	vlog256(n, dst, x)
-}
-
-// vlog1p512 is dst = log(1+x). n is positive.
-//
-//go:noescape
-func vlog1p512(n int, dst *float32, x *float32)
-
-// vlog1p256 is dst = log(1+x). n is positive.
-//
-//go:noescape
-func vlog1p256(n int, dst *float32, x *float32)
-
-// vlog1p is dst = log(1+x). n is positive.
-func vlog1p(n int, dst *float32, x *float32) {
-	if cpu.Active() == cpu.AVX512 {
-		vlog1p512(n, dst, x)
-		return
-	}
-	vlog1p256(n, dst, x)
 }
 
 // verf512 is dst = erf x. n is positive.
@@ -616,23 +578,23 @@ func vgeluerfgrad(n int, dx *float32, dy *float32, x *float32) {
 	vgeluerfgrad256(n, dx, dy, x)
 }
 
-// vsilugrad512 is dx = dy times the derivative of vsilu at x. n is positive.
+// vrelugrad512 is dx = dy where x is above 0, 0 elsewhere. n is positive.
 //
 //go:noescape
-func vsilugrad512(n int, dx *float32, dy *float32, x *float32)
+func vrelugrad512(n int, dx *float32, dy *float32, x *float32)
 
-// vsilugrad256 is dx = dy times the derivative of vsilu at x. n is positive.
+// vrelugrad256 is dx = dy where x is above 0, 0 elsewhere. n is positive.
 //
 //go:noescape
-func vsilugrad256(n int, dx *float32, dy *float32, x *float32)
+func vrelugrad256(n int, dx *float32, dy *float32, x *float32)
 
-// vsilugrad is dx = dy times the derivative of vsilu at x. n is positive.
-func vsilugrad(n int, dx *float32, dy *float32, x *float32) {
+// vrelugrad is dx = dy where x is above 0, 0 elsewhere. n is positive.
+func vrelugrad(n int, dx *float32, dy *float32, x *float32) {
 	if cpu.Active() == cpu.AVX512 {
-		vsilugrad512(n, dx, dy, x)
+		vrelugrad512(n, dx, dy, x)
 		return
 	}
-	vsilugrad256(n, dx, dy, x)
+	vrelugrad256(n, dx, dy, x)
 }
 
 // vtanhgrad512 is dx = dy (1 - y^2). n is positive.

@@ -8,11 +8,7 @@ const haveAsm = false
 
 func vexp(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
-func vexpm1(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
-
 func vlog(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
-
-func vlog1p(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
 func verf(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
 
@@ -72,7 +68,7 @@ func vgelugrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no 
 
 func vgeluerfgrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
 
-func vsilugrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
+func vrelugrad(n int, dx *float32, dy *float32, x *float32) { panic("kernel: no assembly") }
 
 func vtanhgrad(n int, dx *float32, dy *float32, y *float32) { panic("kernel: no assembly") }
 

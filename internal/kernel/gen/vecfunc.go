@@ -84,15 +84,6 @@ func (p *prog) log(x val) val {
 	return p.pick(p.compare(less, x, p.c(0)), p.bits(0x7fc00000), r)
 }
 
-// log1p is log(1+x): what 1+x rounds off comes back to first order (Kahan).
-func (p *prog) log1p(x val) val {
-	u := p.plus(x, p.c(1))
-	c := p.over(p.minus(x, p.minus(u, p.c(1))), u)
-	r := p.log(u)
-	some := p.pick(p.compare(less, p.c(0), u), c, p.c(0))
-	return p.plus(r, p.pick(p.compare(less, u, p.bits(0x7f800000)), some, p.c(0)))
-}
-
 // softplus is log(1 + e^x) = max(x, 0) + log(1 + e^-|x|).
 func (p *prog) softplus(x val) val {
 	e := p.expNeg(p.commute("VORPS", x, p.bits(0x80000000)))
@@ -175,9 +166,7 @@ func functions() []kernelFn {
 	}
 	return []kernelFn{
 		un("vexp", "is dst = e^x.", func(p *prog, x val) val { return p.exp(x) }),
-		un("vexpm1", "is dst = e^x - 1.", func(p *prog, x val) val { return p.expm1(x) }),
 		un("vlog", "is dst = log x.", func(p *prog, x val) val { return p.log(x) }),
-		un("vlog1p", "is dst = log(1+x).", func(p *prog, x val) val { return p.log1p(x) }),
 		un("verf", "is dst = erf x.", func(p *prog, x val) val {
 			one := p.commute("VORPS", p.sign(x), p.c(1))
 			return p.pick(p.compare(less, p.c(erfEnd), p.abs(x)), one, p.erfOf(x, 1, 1))
@@ -245,10 +234,9 @@ func gradients() []kernelFn {
 			e := p.expNeg(p.times(p.times(x, x), p.c(-0.5)))
 			return p.fma(p.times(e, p.c(0.3989422804014327)), x, p.phi(x))
 		}),
-		grad("vsilugrad", "is dx = dy times the derivative of vsilu at x.", "x", func(p *prog, x val) val {
-			s := p.over(p.c(1), p.onePlusExp(x))
-			return p.fma(p.times(p.minus(p.c(1), s), s), x, s)
-		}),
+		{name: "vrelugrad", doc: "is dx = dy where x is above 0, 0 elsewhere.", ptrs: []string{"dx", "dy", "x"}, prog: func(p *prog) {
+			p.store("dx", p.pick(p.compare(less, p.c(0), p.load("x")), p.load("dy"), p.c(0)))
+		}},
 		grad("vtanhgrad", "is dx = dy (1 - y^2).", "y", func(p *prog, y val) val { return p.fnma(y, y, p.c(1)) }),
 		grad("vsigmoidgrad", "is dx = dy y (1-y).", "y", func(p *prog, y val) val { return p.times(p.minus(p.c(1), y), y) }),
 	}
