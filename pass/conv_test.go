@@ -50,7 +50,9 @@ func newConvNet() *graph.Graph {
 	d := n.Op("Relu", n.bn(n.OpA("Concat", []graph.Attr{graph.Int("axis", 1)}, p, q), 32))
 	h := n.Node("", "Split", 2, []*graph.Value{d}, graph.Int("axis", 1), graph.Int("num_outputs", 2))
 	e := n.Op("Clip", n.Op("Add", h[0], n.init(0, 16, 1, 1)), n.Scalar(0.1), n.Scalar(6))
-	up := n.OpA("ConvTranspose", []graph.Attr{graph.Ints("strides", 2, 2)}, n.Op("Mul", e, h[1]), n.init(-0.5, 16, 4, 2, 2))
+	z := n.OpA("Resize", []graph.Attr{graph.Str("mode", "linear")}, n.Op("Mul", e, h[1]), nil, n.Init("scales", tensor.OfFloat32([]float32{1, 1, 1.5, 2}, 4)))
+	z = n.Op("DequantizeLinear", n.Op("QuantizeLinear", z, n.Scalar(0.01)), n.Scalar(0.01))
+	up := n.OpA("ConvTranspose", []graph.Attr{graph.Ints("strides", 2, 2)}, z, n.init(-0.5, 16, 4, 2, 2))
 	n.Output("map", n.Op("HardSwish", n.bn(up, 4)))
 	n.Output("features", n.Op("Flatten", n.Op("GlobalAveragePool", d)))
 	return n.G

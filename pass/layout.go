@@ -102,6 +102,10 @@ func (l *last) node(n *graph.Node) {
 		done = elems(n.Inputs[1]) == n.Inputs[0].Shape[1].Size && l.form(n, form{in: []int{0}, out: []int{0}})
 	case "Concat", "Split":
 		done = l.along(n)
+	case "QuantizeLinear", "DequantizeLinear":
+		done = elems(n.Inputs[1]) == 1 && l.pointwise(n)
+	case "Resize":
+		done = l.resize(n)
 	case "ReduceMean":
 		done = l.mean(n)
 	case "ReduceSum":
@@ -176,6 +180,41 @@ func (l *last) form(n *graph.Node, f form) bool {
 		}
 	}
 	return true
+}
+
+// resize reorders the scales or sizes, which are constants.
+func (l *last) resize(n *graph.Node) bool {
+	x, y := n.Inputs[0], n.Outputs[0]
+	if !spatialValue(x) || !spatialValue(y) || l.twin[x] == nil || n.Attr("axes") != nil || len(n.Inputs) < 3 ||
+		n.Str("coordinate_transformation_mode", "") == "tf_crop_and_resize" {
+		return false
+	}
+	in := []*graph.Value{l.of(x)}
+	for i, v := range n.Inputs[1:] {
+		switch {
+		case v == nil || i == 0: // without cropping the region is not read
+			in = append(in, nil)
+		case v.Const == nil:
+			return false
+		case v.Const.Elems() == 0:
+			in = append(in, nil)
+		case v.Const.Elems() != len(x.Shape):
+			return false
+		default:
+			in = append(in, l.b.Init("resize", reorder(v.Const)))
+		}
+	}
+	l.became(y, l.b.Node("", "Resize", 1, in, n.Attrs...)[0])
+	return true
+}
+
+// reorder moves the entry of the channels to the end of a vector of one entry per axis.
+func reorder(t *tensor.Tensor) *tensor.Tensor {
+	out, size := t.Clone(), t.DType.Bits()/8
+	for i, p := range toLast(t.Elems()) {
+		copy(out.Data[i*size:(i+1)*size], t.Data[int(p)*size:])
+	}
+	return out
 }
 
 // channelSum is a ReduceSum over all axes but the channels: the gradient of a bias.
