@@ -25,6 +25,9 @@ type intConv struct {
 	tile func(int)
 }
 
+// maxIntTaps bounds the taps of a window, whose places are kept on the stack.
+const maxIntTaps = 256
+
 // byteRows is the output positions of one task.
 const byteRows = 64
 
@@ -40,7 +43,7 @@ func newIntConv(p *Prep, w, wz *tensor.Tensor, x *tensor.Tensor) (*intConv, bool
 	v := &intConv{win: win, N: x.Shape[0], C: x.Shape[1], G: groups, signed: x.DType == tensor.Int8}
 	_, v.P, _ = win.volumes()
 	v.K, v.M = w.Elems()/w.Shape[0], w.Shape[0]/groups
-	if v.K >= 1<<16 {
+	if _, _, taps := win.volumes(); v.K >= 1<<16 || taps > maxIntTaps {
 		return nil, false
 	}
 	shift := int64(0)
@@ -74,12 +77,8 @@ func (v *intConv) rowBytes() int { return (v.P*v.K + 127) &^ 63 }
 // gather copies what a block of outputs reads; padding is the zero point of X.
 func (v *intConv) gather(task int) {
 	in, _, taps := v.win.volumes()
-	var buf [64]int
-	at := buf[:0]
-	if taps > len(buf) {
-		at = make([]int, 0, taps)
-	}
-	at = at[:taps]
+	var buf [maxIntTaps]int
+	at := buf[:taps]
 	for p := task * byteRows; p < min(v.P, (task+1)*byteRows); p++ {
 		v.win.read(p, at)
 		row := v.rows[p*v.K:][:v.K]
