@@ -12,12 +12,16 @@ import (
 	"muster/internal/cpu"
 )
 
-// ratio is how many times longer the fastest peer takes, by the shortest wall time; 0 if there is no peer.
-func (res result) ratio(peers []string) float64 {
-	own, best := least(res.by["muster"].wall), 0.0
+// wallTime and processorTime are what engines are compared by.
+func wallTime(t *times) float64      { return least(t.wall) }
+func processorTime(t *times) float64 { return least(t.cpu) }
+
+// ratio is how many times longer the fastest peer takes, by the shortest time; 0 if there is no peer.
+func (res result) ratio(peers []string, time func(*times) float64) float64 {
+	own, best := time(res.by["muster"]), 0.0
 	for _, p := range peers {
-		if t := res.by[p]; t != nil && len(t.wall) > 0 && (best == 0 || least(t.wall) < best) {
-			best = least(t.wall)
+		if t := res.by[p]; t != nil && len(t.wall) > 0 && (best == 0 || time(t) < best) {
+			best = time(t)
 		}
 	}
 	if own == 0 {
@@ -87,7 +91,7 @@ func (t table) head() []string {
 			h = append(h, "resident")
 		}
 	}
-	return append(h, "times faster", "note")
+	return append(h, "times faster", "by CPU", "note")
 }
 
 func (b *bench) cells(t table, res result) []string {
@@ -121,11 +125,14 @@ func (b *bench) cells(t table, res result) []string {
 			c = append(c, o.resident())
 		}
 	}
-	ratio := "-"
-	if r := res.ratio(t.peers); r > 0 {
-		ratio = fmt.Sprintf("%.2f", r)
+	for _, by := range []func(*times) float64{wallTime, processorTime} {
+		if r := res.ratio(t.peers, by); r > 0 {
+			c = append(c, fmt.Sprintf("%.2f", r))
+		} else {
+			c = append(c, "-")
+		}
 	}
-	return append(c, ratio, res.note())
+	return append(c, res.note())
 }
 
 func loadCells(t table, res result) []string {
@@ -195,7 +202,7 @@ func (b *bench) line(t table, res result) string {
 	} else {
 		s += fmt.Sprintf("  peak %.0f%%", 100*b.share(res))
 	}
-	return s + fmt.Sprintf("  %.2fx  %s", res.ratio(t.peers), res.note())
+	return s + fmt.Sprintf("  %.2fx  %s", res.ratio(t.peers, wallTime), res.note())
 }
 
 // tables prints all results as Markdown.
@@ -220,7 +227,8 @@ func (b *bench) tables(done []table, results map[string][]result) string {
 func (b *bench) document(done []table, results map[string][]result) string {
 	var s strings.Builder
 	s.WriteString("# Performance\n\nWritten by `go run ./bench` (`make bench`); do not edit. Engines are processes that stay warm and take turns; outputs are\n" +
-		"compared first. \"times faster\" is the shortest time of the fastest peer over Muster's: below 1 the peer wins. CPU is the\n" +
+		"compared first. \"times faster\" is the shortest time of the fastest peer over Muster's: below 1 the peer wins; \"by CPU\" compares\n" +
+		"processor times, which other load on the machine disturbs less. CPU is the\n" +
 		"processor time of a run over all threads, the mean of the best round. \"peak\" is the share of the arithmetic peak measured before and after.\n\n")
 	fmt.Fprintf(&s, "- %s, %d cores, %s kernels; load average %s when it began\n", cpuModel(), runtime.NumCPU(), cpu.Active(), b.load)
 	for _, m := range []struct {
