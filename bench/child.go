@@ -176,7 +176,7 @@ func (c *child) run(t task, r *reply) error {
 	return nil
 }
 
-// profile adds up the time of the nodes by operator, longest first.
+// profile adds up the least time of the nodes by operator, longest first.
 func profile(rows []exec.ProfileRow) (lines []string) {
 	type sum struct{ nanos, flops, bytes, count float64 }
 	by, total := map[string]*sum{}, 0.0
@@ -186,7 +186,7 @@ func profile(rows []exec.ProfileRow) (lines []string) {
 			s = &sum{}
 			by[r.Op] = s
 		}
-		ns := float64(r.Nanos) / float64(r.Runs)
+		ns := float64(r.Least)
 		s.nanos, s.flops, s.bytes, s.count = s.nanos+ns, s.flops+float64(r.Flops), s.bytes+float64(r.Bytes), s.count+1
 		total += ns
 	}

@@ -40,7 +40,7 @@ type step struct {
 	args    []int    // inputs of body
 
 	runs         int
-	nanos        int64
+	nanos, least int64
 	flops, bytes int64
 }
 
@@ -169,8 +169,11 @@ func (p *plan) runStep(st *step, step uint64) error {
 		st.kernel.Run(st.in, st.out, st.scratch)
 	}
 	if p.r.env.cfg.Profile {
-		st.runs++
-		st.nanos += time.Since(start).Nanoseconds()
+		d := time.Since(start).Nanoseconds()
+		if st.runs == 0 || d < st.least {
+			st.least = d
+		}
+		st.runs, st.nanos = st.runs+1, st.nanos+d
 	}
 	return p.r.env.debug.step(st)
 }

@@ -233,6 +233,7 @@ type ProfileRow struct {
 	Op    string
 	Runs  int
 	Nanos int64
+	Least int64 // the fastest run
 	Flops int64 // per run
 	Bytes int64 // read and written per run
 }
@@ -245,7 +246,7 @@ func (s *Session) Profile() []ProfileRow {
 	s.r.each(func(p *plan) {
 		for i := range p.steps {
 			if st := &p.steps[i]; st.runs > 0 {
-				rows = append(rows, ProfileRow{st.node.Name, st.node.FullOp(), st.runs, st.nanos, st.flops, st.bytes})
+				rows = append(rows, ProfileRow{st.node.Name, st.node.FullOp(), st.runs, st.nanos, st.least, st.flops, st.bytes})
 			}
 		}
 	})
