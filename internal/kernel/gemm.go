@@ -48,6 +48,8 @@ const (
 	aliasing    = 1 << 10 // rows that are a multiple of so many words apart share few sets of the first cache
 	slicePanels = 4       // panels that are packed next to the kernel at once, so that B is read in longer pieces
 	sliceRows   = 32      // rows from which on it pays to copy a panel of a B whose rows alias
+	tallRows    = 1024    // most rows that one task takes where B is sliced
+	tallPanels  = 16      // panels from which on there are tasks enough if each takes all rows
 	axpyRows    = 3       // most rows for which B is read in the order of memory
 )
 
@@ -67,12 +69,20 @@ func (g *Gemm) form() form {
 		return given
 	case g.NBits != nil:
 		return sliced
+	case g.tall():
+		return sliced
 	case g.M > rowBlock, g.StrideB == 0 && batch > 1 && g.M*batch > rowBlock:
 		return packed
 	case g.Half, g.TransB, g.LDB%aliasing == 0 && g.M >= sliceRows:
 		return sliced
 	}
 	return direct
+}
+
+// tall reports whether a task takes the rows of several blocks: then a B that is used a few times only is not
+// copied to memory first.
+func (g *Gemm) tall() bool {
+	return g.M > rowBlock && g.M <= tallRows && g.Batch <= 1 && panels(g.N) >= tallPanels
 }
 
 // copiesA reports whether op(A) is copied to rows along k first: where it is transposed and too
@@ -132,6 +142,7 @@ type run struct {
 	a         []float32 // op(A) row by row
 	kp        int       // elements between rows of a
 	rows      int       // rows of a task
+	height    int       // rows that meet a few panels before the next ones
 	mBlocks   int       // tasks over rows
 	jStep     int       // panels of a task
 	jBlocks   int       // tasks over panels
@@ -144,13 +155,18 @@ type run struct {
 // second cache for several panels.
 func (r *run) plan() {
 	r.mBlocks = ceilDiv(r.M, rowBlock)
-	r.rows = ceilDiv(r.M, r.mBlocks)
+	r.height = ceilDiv(r.M, r.mBlocks)
+	if r.rows = r.height; r.form == sliced {
+		r.mBlocks, r.rows = 1, r.M
+	}
 	r.kStep = max(1, (ceilDiv(r.steps, max(1, ceilDiv(r.steps, kBlock)))+7)&^7)
 	r.jStep, r.items = r.nj, 1
 	if one := r.rows * r.K * panel; one > 0 {
 		all := one * r.nj * r.mBlocks
 		r.jStep = min(max(1, min(max(all*r.batch/32, minTask), maxTask)/one), r.nj)
-		if r.M <= axpyRows || r.Post.wanted() {
+		if r.form == sliced && r.M > rowBlock {
+			r.jStep = max(1, min(slicePanels, r.nj/8))
+		} else if r.M <= axpyRows || r.Post.wanted() {
 			r.jStep = min(max(r.jStep, 8), r.nj)
 		} else if r.form == sliced {
 			r.jStep = min(max(r.jStep, slicePanels), r.nj)
@@ -216,13 +232,14 @@ func (r *run) pass(item, k0, i0, i1, j0, j1 int, s *slice) {
 		if r.NBits != nil {
 			for j := range n {
 				r.NBits.slicePanel(r.tier, b[j*kc*panel:], j0+j, k0, kc)
-				r.block(item, j0+j, k0, kc, i0, i1, b[j*kc*panel:])
 			}
-			continue
+		} else {
+			r.packPanels(b, kc*panel, r.B[item*r.StrideB:], j0, n, k0, kc)
 		}
-		r.packPanels(b, kc*panel, r.B[item*r.StrideB:], j0, n, k0, kc)
-		for j := range n {
-			r.block(item, j0+j, k0, kc, i0, i1, b[j*kc*panel:])
+		for i := i0; i < i1; i += r.height {
+			for j := range n {
+				r.block(item, j0+j, k0, kc, i, min(i+r.height, i1), b[j*kc*panel:])
+			}
 		}
 	}
 }
