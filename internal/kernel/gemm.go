@@ -39,7 +39,7 @@ type Gemm struct {
 
 const (
 	panel    = 32  // width of a packed panel of B in columns
-	kBlock   = 256 // most k steps of one pass over a tile, so that a panel of B stays in the cache
+	kBlock   = 384 // most k steps of one pass over a tile: C is read and written again for every pass, and four panels and a block of A stay in the second cache
 	rowBlock = 168 // most rows of one task; a multiple of 14 and of 6
 
 	serialFlops = 1 << 17 // work below which a second thread cannot help
