@@ -9,10 +9,13 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// spins is how often an idle worker looks for work before it parks (tens of microseconds).
-const spins = 2000
+// spin is how long an idle worker looks for work before it parks. A parked worker takes longer to wake
+// than most regions last (60 us and more on a virtual machine), so this covers the serial
+// work between the operators of a model; after it the process is idle.
+const spin = 100 * time.Microsecond
 
 // region is one fork-join section; it is used again and again.
 type region struct {
@@ -140,17 +143,28 @@ func (r *region) task(t int) {
 	r.fn(t)
 }
 
+// look waits for the opening of a region after last, for the time of a spin, and returns the epoch it saw.
+func look(last uint64) uint64 {
+	var start time.Time
+	for i := 1; ; i++ {
+		if e := epoch.Load(); e&1 == 1 && e != last {
+			return e
+		} else if i&63 != 0 {
+			continue
+		} else if start.IsZero() {
+			start = time.Now()
+		} else if time.Since(start) > spin {
+			return e
+		}
+		runtime.Gosched()
+	}
+}
+
 // worker takes part in every region until its generation is over.
 func worker(generation uint64) {
 	last := uint64(0)
 	for {
-		e := epoch.Load()
-		for i := 0; (e&1 == 0 || e == last) && i < spins; i++ {
-			if i&63 == 63 {
-				runtime.Gosched()
-			}
-			e = epoch.Load()
-		}
+		e := look(last)
 		if e&1 == 0 || e == last {
 			mu.Lock()
 			if generation != quit {

@@ -91,3 +91,39 @@ func BenchmarkEmptyRun(b *testing.B) {
 		Run(2, fn)
 	}
 }
+
+// burn works for about d on one core.
+func burn(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
+
+// BenchmarkGaps runs two tasks of 50 us each with serial work in between, as a model does; 50 us above the gap is ideal.
+func BenchmarkGaps(b *testing.B) {
+	for _, gap := range []time.Duration{0, 5, 20, 60, 200} {
+		gap *= time.Microsecond
+		b.Run(gap.String(), func(b *testing.B) {
+			for b.Loop() {
+				Run(2, func(int) { burn(50 * time.Microsecond) })
+				burn(gap)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)-float64(gap.Microseconds()), "us/run")
+		})
+	}
+}
+
+// An idle team parks: it must not burn a core between the requests of a server.
+func TestIdleWorkersPark(t *testing.T) {
+	defer Resize(3)()
+	Run(8, func(int) {})
+	for range 200 {
+		time.Sleep(5 * time.Millisecond)
+		mu.Lock()
+		parked := idle
+		mu.Unlock()
+		if parked == 2 {
+			return
+		}
+	}
+	t.Error("workers still look for work a second after the last region")
+}
