@@ -143,7 +143,8 @@ def train(t, torch):
     forward = torch.compile(m) if ENGINE == "compile" else m
 
     def step():
-        loss = forward(x, y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=t["config"].get("half", False)):
+            loss = forward(x, y)
         loss.backward()
         opt.step()
         opt.zero_grad(set_to_none=True)

@@ -15,6 +15,7 @@ import (
 	"muster/nn"
 	"muster/op"
 	"muster/optim"
+	"muster/pass"
 	"muster/rng"
 	"muster/tensor"
 )
@@ -27,6 +28,8 @@ type trainConfig struct {
 	Dim    int `json:"dim,omitempty"`
 	Depth  int `json:"depth,omitempty"`
 	Heads  int `json:"heads,omitempty"`
+
+	Half bool `json:"half,omitempty"` // products in bfloat16; torch: autocast
 }
 
 // trainStep is a step as a graph: inputs x, labels, lr, step; the output is the loss.
@@ -73,6 +76,16 @@ func stepOf(model string, c trainConfig) (*trainStep, error) {
 	}
 	states := optim.AdamW(n.Builder, n.Params, grads, lr, at, n.Decay,
 		optim.AdamWConfig{Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.01})
+	if c.Half {
+		if err := op.Infer(n.G); err != nil {
+			return nil, err
+		}
+		pass.Half(n.G)
+		n.G.Prune()
+		if err := n.G.Sort(); err != nil {
+			return nil, err
+		}
+	}
 	return &trainStep{n, append(states, n.State...)}, n.G.Verify()
 }
 

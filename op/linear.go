@@ -16,15 +16,21 @@ import (
 // R [..., N]; B and R may be absent. The activation comes last, so that a residual block is one call too.
 //
 // activation is one of activations; alpha and beta are its parameters where it has some: slope and offset of
-// HardSigmoid, the slope of LeakyRelu below 0, the bounds of Clip.
+// HardSigmoid, the slope of LeakyRelu below 0, the bounds of Clip. With transA X is [K, M]. With precision "bf16" the
+// elements of X and W are rounded to bfloat16 first; products and sums stay float32.
 var opLinear = Op{
 	Domain: graph.Domain, Name: "Linear", Since: 1, MinIn: 2, MaxIn: 4, MinOut: 1, MaxOut: 1,
-	Attrs:    "activation alpha beta transB",
-	Defaults: []graph.Attr{graph.Str("activation", ""), graph.Float("alpha", 0), graph.Float("beta", 0), graph.Int("transB", 0)},
-	Infer:    linearInfer,
+	Attrs: "activation alpha beta precision transA transB",
+	Defaults: []graph.Attr{graph.Str("activation", ""), graph.Float("alpha", 0), graph.Float("beta", 0), graph.Str("precision", ""),
+		graph.Int("transA", 0), graph.Int("transB", 0)},
+	Infer: linearInfer,
 	Ref: func(c *Call) error {
-		as, bs, M, K, N := matmulViews(c.In[0].Shape, c.In[1].Shape, false, c.Node.Int("transB", 0) != 0)
-		y := matmul(floats(c.In[0]), floats(c.In[1]), as, bs, M, K, N, 1)
+		as, bs, M, K, N := matmulViews(c.In[0].Shape, c.In[1].Shape, c.Node.Int("transA", 0) != 0, c.Node.Int("transB", 0) != 0)
+		x, w := floats(c.In[0]), floats(c.In[1])
+		if lowPrecision(c.Node) {
+			x, w = roundedHalf(x), roundedHalf(w)
+		}
+		y := matmul(x, w, as, bs, M, K, N, 1)
 		for i, t := range []*tensor.Tensor{c.in(2), c.in(3)} {
 			if t == nil {
 				continue
@@ -42,11 +48,17 @@ var opLinear = Op{
 		return nil
 	},
 	Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
-		w := in[1]
+		x, w := in[0], in[1]
+		if lowPrecision(n) {
+			x, w = castLike(b, cast(b, x, tensor.BFloat16), x), castLike(b, cast(b, w, tensor.BFloat16), x)
+		}
+		if n.Int("transA", 0) != 0 {
+			x = swapLast(b, x, 2)
+		}
 		if n.Int("transB", 0) != 0 {
 			w = swapLast(b, w, 2)
 		}
-		y := b.Op("MatMul", in[0], w)
+		y := b.Op("MatMul", x, w)
 		for _, v := range in[2:] {
 			if v != nil {
 				y = b.Op("Add", y, v)
@@ -56,7 +68,29 @@ var opLinear = Op{
 		return one(activationBody(b, n, y))
 	},
 	Prepare: linearKernel,
-	Flops:   matmulFlops(lastAxis),
+	Flops: func(in, out []*graph.Value) int64 {
+		w, _ := in[1].Static()
+		c, _ := out[0].Static()
+		if len(w) != 2 || c.Elems() == 0 {
+			return 0
+		}
+		return 2 * int64(c.Elems()) * int64(w.Elems()/lastAxis(c))
+	},
+}
+
+// lowPrecision reports whether the operands of a product are rounded to bfloat16.
+func lowPrecision(n *graph.Node) bool { return n.Str("precision", "") == "bf16" }
+
+func roundedHalf(x []float64) []float64 {
+	y := make([]float32, len(x))
+	for i, v := range x {
+		y[i] = float32(v)
+	}
+	kernel.RoundBF16(y)
+	for i, v := range y {
+		x[i] = float64(v)
+	}
+	return x
 }
 
 // activations are the names that the attribute activation takes.
@@ -151,7 +185,15 @@ func linearInfer(c *InferCall) error {
 	if err := firstErr(c.wantFloat(0), c.sameTypes(), c.wantRank(1, 2), c.wantRank(2, 1), c.knownActivation()); err != nil {
 		return err
 	}
-	s, err := c.matmulDims(c.In[0].Shape, swapEnd(c.In[1].Shape, c.Node.Int("transB", 0)))
+	if p := c.Node.Str("precision", ""); p != "" && p != "bf16" {
+		return c.unsupported("precision %q is not supported", p)
+	}
+	if c.Node.Int("transA", 0) != 0 {
+		if err := c.wantRank(0, 2); err != nil {
+			return err
+		}
+	}
+	s, err := c.matmulDims(swapEnd(c.In[0].Shape, c.Node.Int("transA", 0)), swapEnd(c.In[1].Shape, c.Node.Int("transB", 0)))
 	if err != nil {
 		return err
 	}
@@ -174,5 +216,5 @@ func linearKernel(p *Prep) (Kernel, bool) {
 	if len(p.In[0].Shape) < 2 {
 		return Kernel{}, false
 	}
-	return matmulKernel(p, false, p.Node.Int("transB", 0) != 0, 1, p.in(2), p.in(3))
+	return matmulKernel(p, p.Node.Int("transA", 0) != 0, p.Node.Int("transB", 0) != 0, 1, p.in(2), p.in(3))
 }

@@ -21,7 +21,7 @@ func newProduct(p *Prep, transA, transB bool) (matrices, bool) {
 		return matrices{}, false
 	}
 	as, bs, M, K, N := matmulViews(a.Shape, b.Shape, transA, transB)
-	r := matrices{g: kernel.Gemm{M: M, N: N, K: K, LDC: N, Batch: len(as), StrideC: M * N}, size: M * N}
+	r := matrices{g: kernel.Gemm{M: M, N: N, K: K, LDC: N, Batch: len(as), StrideC: M * N, Half: lowPrecision(p.Node)}, size: M * N}
 	if len(as) == 0 {
 		r.g.M = 0
 		return r, true
@@ -36,7 +36,7 @@ func newProduct(p *Prep, transA, transB bool) (matrices, bool) {
 	case !evenA || !evenB:
 		r.as, r.bs, r.g.Batch, r.g.StrideA, r.g.StrideB, r.g.StrideC = as, bs, 1, 0, 0, 0
 	}
-	if b.Data != nil && r.g.StrideB == 0 && r.bs == nil && K > 0 {
+	if b.Data != nil && r.g.StrideB == 0 && r.bs == nil && K > 0 && !r.g.Half {
 		r.g.Packed = kernel.PackB(b.Float32s(), r.g.LDB, r.g.TransB, N, K)
 	}
 	r.scratch = r.g.ScratchBytes()

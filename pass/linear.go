@@ -9,11 +9,12 @@ import (
 
 // linear collects what surrounds a product with a matrix into muster.Linear, whose kernel does it on the
 // way: MatMul(x, w) or Gemm, plus bias, plus a residual of the result's shape, and an activation.
-// x [..., K], w [K, N] or with transB [N, K], bias [N].
+// x [..., K], w [K, N] or with transB [N, K], bias [N]. A muster.Linear without these collects them too.
 func linear(g *graph.Graph) int {
 	r := newRewrite(g)
 	for _, n := range g.Nodes {
-		if n.Domain != "" || n.Op != "MatMul" && n.Op != "Gemm" || n.Outputs[0] == nil {
+		own := n.Domain == graph.Domain && n.Op == "Linear"
+		if !own && (n.Domain != "" || n.Op != "MatMul" && n.Op != "Gemm") || n.Outputs[0] == nil {
 			continue
 		}
 		l, ok := r.linearOf(n)
@@ -23,10 +24,10 @@ func linear(g *graph.Graph) int {
 		l.addBias(r)
 		l.addResidual(r)
 		l.activate(r)
-		if l.last == n.Outputs[0] && l.in[2] == nil {
+		if l.last == n.Outputs[0] && (l.in[2] == nil || own) {
 			continue // nothing to collect
 		}
-		r.fuse(l.last, graph.Domain, "Linear", l.in[:], append(slices.Clone(l.attrs), graph.Int("transB", l.transB))...)
+		l.fuse(r)
 	}
 	return r.done()
 }
@@ -34,9 +35,22 @@ func linear(g *graph.Graph) int {
 // product is a muster.Linear in the making; last is the value it will replace.
 type product struct {
 	in     [4]*graph.Value // x, w, bias, residual
+	transA int64
 	transB int64
+	half   bool // operands are rounded to bfloat16
 	attrs  []graph.Attr
 	last   *graph.Value
+}
+
+func (l *product) fuse(r *rewrite) {
+	attrs := append(slices.Clone(l.attrs), graph.Int("transB", l.transB))
+	if l.transA != 0 {
+		attrs = append(attrs, graph.Int("transA", 1))
+	}
+	if l.half {
+		attrs = append(attrs, graph.Str("precision", "bf16"))
+	}
+	r.fuse(l.last, graph.Domain, "Linear", l.in[:], attrs...)
 }
 
 func (r *rewrite) linearOf(n *graph.Node) (l product, ok bool) {
@@ -44,6 +58,14 @@ func (r *rewrite) linearOf(n *graph.Node) (l product, ok bool) {
 	l = product{in: [4]*graph.Value{x, w}, last: n.Outputs[0]}
 	if len(w.Shape) != 2 || len(x.Shape) < 2 || !x.DType.IsFloat() {
 		return l, false
+	}
+	if n.Op == "Linear" {
+		l.in[2], l.in[3] = r.in(n, 2), r.in(n, 3)
+		l.transA, l.transB, l.half = n.Int("transA", 0), n.Int("transB", 0), n.Str("precision", "") == "bf16"
+		if l.transA == 0 {
+			l.unfold(r)
+		}
+		return l, n.Str("activation", "") == "" && l.in[3] == nil
 	}
 	if n.Op == "Gemm" {
 		c := r.in(n, 2)

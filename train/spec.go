@@ -28,6 +28,9 @@ type Spec struct {
 	Epochs   int          `yaml:"epochs" json:"epochs"`
 	Batch    int          `yaml:"batch" json:"batch"`
 	Seed     uint64       `yaml:"seed" json:"seed"`
+	// Precision is "f32", or "bf16": the products of a step then round their operands to bfloat16, and sums, parameters and
+	// moments stay float32. Processors that have no instruction for it give the same result, slower.
+	Precision string `yaml:"precision" json:"precision,omitempty"`
 	// CheckpointEvery is the number of steps between checkpoints; 0 is once per ten epochs.
 	CheckpointEvery int `yaml:"checkpoint_every" json:"checkpoint_every"`
 }
@@ -136,7 +139,7 @@ func decode(name string, b []byte, imports bool) (Spec, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(b), yaml.Strict())
 	if err := dec.Decode(&s); err != nil {
 		return s, fault.New(fault.Malformed, name, "%s", yaml.FormatError(err, false, true)).
-			WithHint("the fields are: version, name, model, data, optimizer, schedule, epochs, batch, seed, checkpoint_every")
+			WithHint("the fields are: version, name, model, data, optimizer, schedule, epochs, batch, seed, precision, checkpoint_every")
 	}
 	return s, nil
 }
@@ -170,6 +173,7 @@ func (s Spec) Validate() error {
 		{unit(s.Schedule.Warmup) && unit(s.Schedule.Final), "schedule", "in [0, 1)"},
 		{unit(s.Data.FlipLabels), "data.flip_labels", "in [0, 1)"},
 		{between(s.Data.Shift, 0, 64) && s.Data.Rotate >= 0 && s.Data.Rotate <= 180 && unit(s.Data.Zoom) && unit(s.Data.Noise), "data", "shift in [0, 64], rotate in [0, 180], zoom and noise in [0, 1)"},
+		{slices.Contains([]string{"", "f32", "bf16"}, s.Precision), "precision", `"f32" or "bf16"`},
 		{s.CheckpointEvery >= 0, "checkpoint_every", "not negative"},
 	} {
 		if !r.ok {
@@ -185,6 +189,9 @@ func unit(v float64) bool        { return v >= 0 && v < 1 }
 // Digest names everything in the specification that the trained bits depend on.
 func (s Spec) Digest() (record.Digest, error) {
 	s.CheckpointEvery = 0
+	if s.Precision == "f32" {
+		s.Precision = "" // what is meant where nothing is said
+	}
 	if s.Model.Digest != "" {
 		s.Model.From = "" // wherever it lies
 	}

@@ -8,6 +8,7 @@ import (
 	"muster/nn"
 	"muster/op"
 	"muster/optim"
+	"muster/pass"
 	"muster/rng"
 	"muster/tensor"
 )
@@ -103,7 +104,27 @@ func (m *model) step() (*Step, error) {
 	grads, norm := optim.ClipNorm(n.Builder, grads, limit)
 	n.Output("grad_norm", norm)
 	states = append(states, optim.AdamW(n.Builder, params, grads, lr, step, n.Decay, m.spec.adamw())...)
+	if m.spec.Precision == "bf16" {
+		if err := lowPrecision(n.G); err != nil {
+			return nil, err
+		}
+	}
 	return &Step{n.G, states}, n.G.Verify()
+}
+
+// lowPrecision rounds the operands of the products of a step to bfloat16.
+func lowPrecision(g *graph.Graph) error {
+	if err := op.Infer(g); err != nil {
+		return err
+	}
+	if pass.Half(g) == 0 {
+		return fault.New(fault.Unsupported, "precision", "the step has no product of matrices that bf16 could be used for").WithHint("use precision: f32")
+	}
+	g.Prune()
+	if err := g.Sort(); err != nil {
+		return err
+	}
+	return op.Infer(g)
 }
 
 // gradients returns the parameters that are trained with their gradients. In a file some may have no effect on the loss.
