@@ -34,11 +34,7 @@ func (p *plan) expand(g *graph.Graph) error {
 
 func expands(g *graph.Graph, n *graph.Node) (bool, error) {
 	if br := op.Taken(n); br != nil {
-		in := []*graph.Value{}
-		for _, v := range n.Inputs[1:] {
-			in = append(in, v)
-		}
-		return inferred(br, in)
+		return inferred(br, n.Inputs[1:])
 	}
 	o, err := op.Of(g, n)
 	if err != nil || o.Ref != nil || hasKernel(o, n) {

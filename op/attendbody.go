@@ -213,7 +213,7 @@ func bodyHeads(n *graph.Node, in []*graph.Value) (a heads, ok bool) {
 	}
 	D := q[len(q)-1]
 	if a.three {
-		D, ok = divDim(D, int(a.H))
+		D, _ = divDim(D, int(a.H)) // size 0 where it does not divide
 	}
 	a.scale = float64(float32(1 / math.Sqrt(float64(D.Size))))
 	return a, D.Known() && D.Size > 0

@@ -80,7 +80,7 @@ func maxPoolGradKernel(p *Prep, last bool) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	if last {
-		xs, ds = shapeFirst(xs), shapeFirst(ds)
+		xs = shapeFirst(xs)
 	}
 	N, C, I := xs[0], xs[1], xs[2:].Elems()
 	size := p.In[0].Elems() / max(N, 1)

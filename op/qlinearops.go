@@ -263,7 +263,7 @@ var opQGemm = Op{
 			N, L = L, N
 		}
 		for _, i := range []int{4, 5} {
-			if s := c.In[i].Shape; s != nil && len(s) > 1 {
+			if s := c.In[i].Shape; len(s) > 1 {
 				return c.Errorf("input %d is %v", i, s)
 			}
 		}

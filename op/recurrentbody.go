@@ -119,7 +119,8 @@ func (c *cellBuilder) run(x *graph.Value) *graph.Value {
 	var ys []*graph.Value
 	for t := 0; t < c.T; t++ {
 		a := b.OpA("Gather", []graph.Attr{graph.Int("axis", 0)}, xw, b.Init("const", tensor.OfInt64([]int64{int64(t)})))
-		h, cell := c.h, c.c
+		var h *graph.Value
+		cell := c.c
 		switch c.cell {
 		case "LSTM":
 			h, cell = c.lstm(b.Op("Add", a, b.Op("MatMul", c.h, rt)))

@@ -2,6 +2,7 @@ package op_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -145,7 +146,15 @@ func evalWith(g *graph.Graph, feeds []*tensor.Tensor, run func(o *op.Op, c *op.C
 	return out, nil
 }
 
-// Inputs. samples() starts the draws anew, so that every test sees the same values.
+// Tolerances that the stored type sets: one unit in the last place of a half, of a bfloat16, and one step of a quantizer,
+// where a quotient near a half may be rounded either way.
+const (
+	halfUlp  = 1.0 / (1 << 10)
+	brainUlp = 1.0 / (1 << 7)
+	oneStep  = 1
+)
+
+// Inputs. samples() starts the draws of a family anew, so that every test sees the same values.
 var (
 	pcg = rand.NewPCG(1, 2)
 	rnd = rand.New(pcg)
@@ -259,9 +268,10 @@ func near(x float64) float64 {
 	return x
 }
 
+// diff compares integers exactly, or with an absolute tolerance if tol is a whole step.
 func diff(got, want *tensor.Tensor, tol float64) string {
-	if !want.DType.IsFloat() && tol <= 1e-3 {
-		tol = 0
+	if !want.DType.IsFloat() {
+		return tensor.Diff(got, want, 0, math.Floor(tol))
 	}
 	return tensor.Diff(got, want, tol, tol)
 }

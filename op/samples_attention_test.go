@@ -83,7 +83,7 @@ func models(add func(...sample)) {
 		}
 	}
 	add(sample{op: "RMSNormalization", opset: 23, in: at(ff(2, 3, 4), ff(3, 4)), attrs: attrs(graph.Int("axis", 1), graph.Float("epsilon", 1e-3)), tol: 1e-5},
-		sample{op: "RMSNormalization", opset: 23, in: at(as(ff(2, 3, 4), tensor.Float16), as(ff(4), tensor.Float16)), tol: 2e-3})
+		sample{op: "RMSNormalization", opset: 23, in: at(as(ff(2, 3, 4), tensor.Float16), as(ff(4), tensor.Float16)), tol: halfUlp})
 	rot := func(i, heads, dim int64) []graph.Attr {
 		return attrs(graph.Int("interleaved", i), graph.Int("num_heads", heads), graph.Int("rotary_embedding_dim", dim))
 	}

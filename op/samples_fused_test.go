@@ -37,7 +37,7 @@ func movements(add func(...sample)) {
 	}{{[]int{40, 50}, []int64{1, 0}}, {[]int{3, 33, 70}, []int64{0, 2, 1}}, {[]int{20, 5, 18}, []int64{2, 1, 0}}, {[]int{2, 3, 17, 16}, []int64{0, 2, 3, 1}}, {[]int{2, 17, 16, 3}, []int64{0, 3, 1, 2}},
 		{[]int{2, 19, 4, 17}, []int64{0, 2, 1, 3}}, {[]int{2, 19, 4, 17}, []int64{0, 2, 3, 1}}, {[]int{150, 300}, []int64{1, 0}}, {[]int{2, 300, 2}, []int64{0, 2, 1}}, {[]int{5, 300}, []int64{1, 0}}, {[]int{3, 4, 5, 6, 7}, []int64{4, 2, 0, 3, 1}}} {
 		x, a := ff(c.shape...), attrs(graph.Ints("perm", c.perm...))
-		add(sample{op: "Transpose", in: at(x), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Float16)), attrs: a, tol: 1e-3},
+		add(sample{op: "Transpose", in: at(x), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Float16)), attrs: a, tol: halfUlp},
 			sample{op: "Transpose", in: at(as(x, tensor.Uint8)), attrs: a}, sample{op: "Transpose", in: at(as(x, tensor.Int64)), attrs: a})
 	}
 }

@@ -7,10 +7,8 @@ import (
 	"muster/tensor"
 )
 
-// iv are fed int64 values, fi feeds what ci would make a constant.
+// iv are fed int64 values.
 func iv(v []int64, shape ...int) arg { return arg{t: tensor.OfInt64(v, shape...)} }
-
-func fed(a arg) arg { a.konst = false; return a }
 
 // perms fills every lane along axis 1 of [P, K, Q] with different indices below n.
 func perms(P, K, Q, n int) arg {

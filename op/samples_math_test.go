@@ -33,8 +33,8 @@ func mathOps(add func(...sample)) {
 		for i, v := range x.t.Float32s() {
 			x.t.Float32s()[i] = float32(u.lo) + v*float32(u.hi-u.lo)
 		}
-		add(sample{op: u.name, opset: opset, in: at(as(x, tensor.Float16)), attrs: u.attrs, tol: 3e-3},
-			sample{op: u.name, opset: opset, in: at(as(x, tensor.BFloat16)), attrs: u.attrs, tol: 2e-2})
+		add(sample{op: u.name, opset: opset, in: at(as(x, tensor.Float16)), attrs: u.attrs, tol: halfUlp},
+			sample{op: u.name, opset: opset, in: at(as(x, tensor.BFloat16)), attrs: u.attrs, tol: brainUlp})
 	}
 	add(sample{op: "Shrink", in: at(ix(-9, 9, 20)), attrs: attrs(graph.Float("bias", 1.5), graph.Float("lambd", 3))})
 	for _, p := range [][2][]int{{{4, 3}, {4, 3}}, {{4, 3}, {3}}, {{4, 3}, {1}}, {{2, 3, 4, 5}, {3, 1, 1}}, {{0, 3}, {3}}, {{70, 600}, {600}}, {{}, {}}} {

@@ -12,7 +12,7 @@ func microsoft(add func(...sample)) {
 	ms := func(op string, out int, a []graph.Attr, in ...arg) {
 		tol := 2e-5
 		if strings.HasPrefix(op, "Q") && op != "QAttention" && op != "QuickGelu" { // a number may lie between two integers
-			tol = 1.01
+			tol = oneStep
 		}
 		add(sample{domain: "com.microsoft", op: op, in: in, out: out, attrs: a, tol: tol, noSym: true})
 	}

@@ -13,7 +13,7 @@ func fewBits(add func(...sample)) {
 		scale := konst(fu(0.01, 0.1, c.n, blocks))
 		packed := konst(raw(tensor.Uint8, c.n, (blocks*c.bits+7)/8))
 		a := attrs(graph.Int("K", int64(c.k)), graph.Int("N", int64(c.n)), graph.Int("bits", int64(c.bits)), graph.Int("block_size", int64(c.block)))
-		s := sample{domain: "com.microsoft", op: "MatMulNBits", attrs: a, noSym: true, tol: 2e-4}
+		s := sample{domain: "com.microsoft", op: "MatMulNBits", attrs: a, noSym: true, tol: 2e-5}
 		for _, in := range [][]arg{at(ff(c.m, c.k), b, scale), at(ff(c.m, c.k), b, scale, packed, none, ff(c.n)), at(ff(c.m, c.k), b, scale, konst(fu(0, 3, c.n, blocks)))} {
 			s.in = in
 			add(s)

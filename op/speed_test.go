@@ -100,12 +100,12 @@ func BenchmarkOperators(b *testing.B) {
 
 // speedKernel prepares a sample; without a kernel the reference stands in.
 func speedKernel(b *testing.B, s sample) (k op.Kernel, in, out []*tensor.Tensor, scratch []byte, size int) {
-	g, n, _ := s.build(&testing.T{}, false)
+	g, _, _ := s.build(&testing.T{}, false)
 	g, _, err := op.Bind(g, nil)
 	if err != nil {
 		b.Fatal(s, err)
 	}
-	n = g.Nodes[0]
+	n := g.Nodes[0]
 	o, err := op.Of(g, n)
 	if err != nil {
 		b.Fatal(s, err)

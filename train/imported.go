@@ -227,7 +227,7 @@ func (w *wiring) fromRows(v *graph.Value) (*graph.Value, error) {
 		return w.pixels(b.Input("image", tensor.Float32, shape...), v)
 	}
 	x := b.Input("features", tensor.Float32, shape...)
-	if v.Shape == nil || len(v.Shape) < 1 {
+	if len(v.Shape) == 0 {
 		return nil, fault.New(fault.Mismatch, "input "+v.Name, "the model does not say which shape it takes")
 	}
 	if len(v.Shape) != 2 {

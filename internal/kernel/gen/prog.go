@@ -7,7 +7,6 @@ import "math"
 // two ymm registers; what is left of n after whole vectors runs under a mask, with the same operations.
 type prog struct {
 	nodes []node
-	ptrs  []string
 	accs  int // running values, reduced at the end
 }
 

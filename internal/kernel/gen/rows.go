@@ -23,9 +23,8 @@ type phase struct {
 // rowWriter writes one rowKernel for one tier.
 type rowWriter struct {
 	vm
-	k     *rowKernel
-	off   map[string]int
-	fixed map[val]int
+	k   *rowKernel
+	off map[string]int
 }
 
 // arg is the memory operand of an argument.
