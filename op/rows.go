@@ -154,6 +154,7 @@ func adamKernel(p *Prep) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	a := adamOf(p.Node)
+	scaled := p.in(6) != nil
 	s := kernel.AdamWStep{Beta1: float32(a.beta1), Beta2: float32(a.beta2), Eps: float32(a.eps), WeightDecay: float32(a.decay)}
 	return Kernel{Same: true, Run: split(tasksFor(n), func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := bounds(n, task)
@@ -164,8 +165,24 @@ func adamKernel(p *Prep) (Kernel, bool) {
 		}
 		step := s
 		step.LR, step.Step = in[4].Float32s()[0], int64(in[5].Float(0))
-		kernel.AdamW(out[0].Float32s()[lo:hi], out[1].Float32s()[lo:hi], out[2].Float32s()[lo:hi], in[3].Float32s()[lo:hi], step)
+		x, m, v, g := out[0].Float32s()[lo:hi], out[1].Float32s()[lo:hi], out[2].Float32s()[lo:hi], in[3].Float32s()[lo:hi]
+		if scaled {
+			adamScaled(x, m, v, g, in[6].Float32s()[0], step)
+		} else {
+			kernel.AdamW(x, m, v, g, step)
+		}
 	})}, true
+}
+
+// adamScaled is AdamW with the gradient c g, piece by piece.
+func adamScaled(x, m, v, g []float32, c float32, step kernel.AdamWStep) {
+	var piece [1024]float32
+	for len(g) > 0 {
+		n := min(len(g), len(piece))
+		kernel.MapScalar(kernel.Mul, piece[:n], g[:n], c)
+		kernel.AdamW(x[:n], m[:n], v[:n], piece[:n], step)
+		x, m, v, g = x[n:], m[n:], v[n:], g[n:]
+	}
 }
 
 // quantizeKernel is for one scale and a uint8 output.

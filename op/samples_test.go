@@ -331,6 +331,7 @@ func private(add func(...sample)) {
 	for _, sh := range [][]int{{}, {5}, {3, 4}, {20000}, {0}} {
 		a := attrs(graph.Float("weight_decay", 0.1), graph.Float("epsilon", 1e-6))
 		add(sample{domain: m, op: "AdamW", in: at(ff(sh...), ff(sh...), fp(sh...), ff(sh...), fx([]float32{0.01}), arg{t: tensor.OfInt64([]int64{3})}), attrs: a, out: 3, tol: 1e-5},
-			sample{domain: m, op: "AdamW", in: at(ff(sh...), ff(sh...), fp(sh...), ff(sh...), fx([]float32{0.01}), fx([]float32{100})), out: 3, tol: 1e-5})
+			sample{domain: m, op: "AdamW", in: at(ff(sh...), ff(sh...), fp(sh...), ff(sh...), fx([]float32{0.01}), fx([]float32{100})), out: 3, tol: 1e-5},
+			sample{domain: m, op: "AdamW", in: at(ff(sh...), ff(sh...), fp(sh...), ff(sh...), fx([]float32{0.01}), fx([]float32{2}), fx([]float32{0.25})), out: 3, tol: 1e-5})
 	}
 }

@@ -24,24 +24,24 @@ func CrossEntropy(b *graph.Builder, logits, labels *graph.Value, K int, s float6
 	return b.Op("Neg", b.ReduceMean(b.ReduceSum(b.Op("Mul", target, logp), 0, 1), 0, 0))
 }
 
-// ClipNorm scales all gradients by min(1, limit/norm), where norm is their joint
-// Euclidean norm (Pascanu et al., arXiv 1211.5063, algorithm 1), and returns them with the norm.
-func ClipNorm(b *graph.Builder, grads []*graph.Value, limit float64) (clipped []*graph.Value, norm *graph.Value) {
+// Norm is the joint Euclidean norm of the gradients.
+func Norm(b *graph.Builder, grads []*graph.Value) *graph.Value {
 	var sum *graph.Value
 	for _, g := range grads {
-		s := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, b.Op("Mul", g, g))
+		s := b.OpA("ReduceSumSquare", []graph.Attr{graph.Int("keepdims", 0)}, g)
 		if sum == nil {
 			sum = s
 		} else {
 			sum = b.Op("Add", sum, s)
 		}
 	}
-	norm = b.Op("Sqrt", sum)
-	scale := b.Op("Div", b.Scalar(float32(limit)), b.Op("Max", norm, b.Scalar(float32(limit))))
-	for _, g := range grads {
-		clipped = append(clipped, b.Op("Mul", g, scale))
-	}
-	return clipped, norm
+	return b.Op("Sqrt", sum)
+}
+
+// ClipScale is min(1, limit/norm), what all gradients are scaled by to have a norm of at most limit
+// (Pascanu et al., arXiv 1211.5063, algorithm 1). It is for AdamWConfig.Scale.
+func ClipScale(b *graph.Builder, norm *graph.Value, limit float64) *graph.Value {
+	return b.Op("Div", b.Scalar(float32(limit)), b.Op("Max", norm, b.Scalar(float32(limit))))
 }
 
 // AdamWConfig are the settings of AdamW (Loshchilov and Hutter, arXiv 1711.05101). They
@@ -51,6 +51,8 @@ type AdamWConfig struct {
 	Beta2       float64 // [0.999]
 	Eps         float64 // [1e-8]; must be positive
 	WeightDecay float64 // decoupled, times the learning rate
+
+	Scale *graph.Value // scalar that gradients are multiplied by first; nil: they are taken as they are
 }
 
 // AdamW appends one update per parameter and returns the state pairs: the
@@ -65,7 +67,11 @@ func AdamW(b *graph.Builder, params, grads []*graph.Value, lr, step *graph.Value
 		}
 		m := b.Init(p.Name+".m", tensor.New(tensor.Float32, p.Const.Shape...))
 		v := b.Init(p.Name+".v", tensor.New(tensor.Float32, p.Const.Shape...))
-		out := b.Node(graph.Domain, "AdamW", 3, []*graph.Value{p, m, v, grads[i], lr, step},
+		in := []*graph.Value{p, m, v, grads[i], lr, step}
+		if c.Scale != nil {
+			in = append(in, c.Scale)
+		}
+		out := b.Node(graph.Domain, "AdamW", 3, in,
 			graph.Float("beta1", float32(c.Beta1)), graph.Float("beta2", float32(c.Beta2)),
 			graph.Float("epsilon", float32(c.Eps)), graph.Float("weight_decay", float32(wd)))
 		for k, in := range []*graph.Value{p, m, v} {

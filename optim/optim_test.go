@@ -56,20 +56,33 @@ func TestCrossEntropy(t *testing.T) {
 	}
 }
 
-// TestClipNorm: 3-4-12 has norm 13. Above the limit everything is scaled by limit/norm; below it nothing is.
-func TestClipNorm(t *testing.T) {
+// TestClipScale: 3-4-12 has norm 13. Above the limit everything is scaled by limit/norm; below it nothing is. A step with
+// the scale is one with scaled gradients.
+func TestClipScale(t *testing.T) {
 	for _, c := range []struct{ limit, scale float64 }{{6.5, 0.5}, {13, 1}, {100, 1}} {
 		g := graph.New("clip")
 		b := graph.NewBuilder(g)
 		x, y := b.Input("x", tensor.Float32, graph.D(2)), b.Input("y", tensor.Float32, graph.D(1), graph.D(1))
-		clipped, norm := ClipNorm(b, []*graph.Value{x, y}, c.limit)
-		b.Output("cx", clipped[0])
-		b.Output("cy", clipped[1])
+		norm := Norm(b, []*graph.Value{x, y})
+		scale := ClipScale(b, norm, c.limit)
+		b.Output("scale", scale)
 		b.Output("norm", norm)
+		one := b.Init("step", tensor.OfInt64([]int64{1}))
+		config := AdamWConfig{Beta1: 0.5, Beta2: 0.5, Eps: 1}
+		for i, grad := range []*graph.Value{x, b.Op("Mul", x, scale)} {
+			w := b.Init([]string{"w", "v"}[i], tensor.OfFloat32([]float32{1, 2}, 2))
+			if config.Scale = nil; i == 0 {
+				config.Scale = scale
+			}
+			AdamW(b, []*graph.Value{w}, []*graph.Value{grad}, b.Scalar(0.1), one, nil, config)
+		}
 		out := eval(t, g, tensor.OfFloat32([]float32{3, -4}, 2), tensor.OfFloat32([]float32{12}, 1, 1))
-		near(t, "x", out[0].Float(1), -4*c.scale, 1e-6)
-		near(t, "y", out[1].Float(0), 12*c.scale, 1e-6)
-		near(t, "norm before clipping", out[2].Float(0), 13, 1e-6)
+		near(t, "scale", out[0].Float(0), c.scale, 1e-6)
+		near(t, "norm before clipping", out[1].Float(0), 13, 1e-6)
+		for i := range 2 {
+			near(t, "a step", out[2].Float(i), out[5].Float(i), 1e-7)
+		}
+		near(t, "first moment", out[3].Float(1), -2*c.scale, 1e-6)
 	}
 }
 

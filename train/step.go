@@ -97,13 +97,12 @@ func (m *model) step() (*Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	limit := m.spec.Optim.ClipNorm
-	if limit == 0 {
-		limit = 1e30 // never reached; the norm is still reported
-	}
-	grads, norm := optim.ClipNorm(n.Builder, grads, limit)
+	adamw, norm := m.spec.adamw(), optim.Norm(n.Builder, grads)
 	n.Output("grad_norm", norm)
-	states = append(states, optim.AdamW(n.Builder, params, grads, lr, step, n.Decay, m.spec.adamw())...)
+	if limit := m.spec.Optim.ClipNorm; limit > 0 {
+		adamw.Scale = optim.ClipScale(n.Builder, norm, limit)
+	}
+	states = append(states, optim.AdamW(n.Builder, params, grads, lr, step, n.Decay, adamw)...)
 	if m.spec.Precision == "bf16" {
 		if err := lowPrecision(n.G); err != nil {
 			return nil, err
