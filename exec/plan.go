@@ -19,6 +19,7 @@ type plan struct {
 	in     []*tensor.Tensor // headers of the inputs; their data changes with every run
 	views  []view           // tensors that share an input's bytes
 	out    []*tensor.Tensor
+	direct []direct // how the outputs reach the caller; nil in subgraphs
 	arena  *arena
 	report Report
 
@@ -100,6 +101,9 @@ func (p *plan) build(g *graph.Graph) error {
 	}
 	for _, v := range g.Outputs {
 		p.out = append(p.out, l.tensor(v))
+	}
+	if p.r.root && p.sources == nil {
+		p.direct = l.directs(g.Outputs[:len(g.Outputs)-len(p.r.env.cfg.State)])
 	}
 	p.views = l.inputViews()
 	p.report = l.reportOf(p.steps, size+scratch)

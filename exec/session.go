@@ -97,22 +97,31 @@ func without(vs []*graph.Value, v *graph.Value) []*graph.Value {
 func (s *Session) Run(in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	res, err := s.run(in)
+	out := make([]*tensor.Tensor, s.outs)
+	res, err := s.run(in, out, func(p *plan) {
+		for i := range p.direct {
+			if p.direct[i].tensors != nil {
+				out[i] = tensor.New(p.out[i].DType, p.out[i].Shape...)
+			}
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*tensor.Tensor, s.outs)
-	for i := range out {
-		out[i] = res[i].Clone()
+	for i, t := range out {
+		if t == nil || !same(t.Data, res[i].Data) {
+			out[i] = res[i].Clone()
+		}
 	}
 	return out, nil
 }
 
-// RunInto is Run with outputs that the caller provides; it allocates nothing once the shapes were seen.
+// RunInto is Run with outputs that the caller provides; it allocates nothing once the shapes were seen. Outputs may be
+// written before the run ends, so what they hold after an error is not defined.
 func (s *Session) RunInto(in, out []*tensor.Tensor) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	res, err := s.run(in)
+	res, err := s.run(in, out, nil)
 	if err != nil {
 		return err
 	}
@@ -128,33 +137,44 @@ func (s *Session) RunInto(in, out []*tensor.Tensor) error {
 			t.Items = res[i].Clone().Items
 			continue
 		}
-		copy(t.Data, res[i].Data)
+		if !same(t.Data, res[i].Data) {
+			copy(t.Data, res[i].Data)
+		}
 	}
 	return nil
 }
 
-func (s *Session) run(in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+// run returns the outputs: in out where the plan could write them there, else in memory of the session. before sees the plan.
+func (s *Session) run(in, out []*tensor.Tensor, before func(*plan)) ([]*tensor.Tensor, error) {
 	if err := s.fed(in); err != nil {
 		return nil, err
 	}
 	s.r.env.steps = s.r.env.cfg.MaxSteps
-	out, err := s.r.run(s.feeds, nil, s.step)
+	p, err := s.r.planFor(s.feeds, nil)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		before(p)
+	}
+	p.aim(out, s.feeds)
+	res, err := p.run(s.feeds, s.step)
 	if err != nil {
 		return nil, err
 	}
 	s.step++
 	for i, t := range s.state {
-		n := out[s.outs+i]
+		n := res[s.outs+i]
 		if !n.Shape.Equal(t.Shape) || n.DType != t.DType {
 			return nil, fault.New(fault.Mismatch, "output "+s.r.g.Outputs[s.outs+i].Name, "the state is %s %s, its next value %s %s", t.DType, t.Shape, n.DType, n.Shape)
 		}
 	}
 	for i, t := range s.state {
-		if n := out[s.outs+i].Data; len(n) > 0 && &n[0] != &t.Data[0] { // else it was written in place
+		if n := res[s.outs+i].Data; len(n) > 0 && &n[0] != &t.Data[0] { // else it was written in place
 			copy(t.Data, n)
 		}
 	}
-	return out, nil
+	return res, nil
 }
 
 // fed sets s.feeds to the inputs and the states.
