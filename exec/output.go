@@ -17,17 +17,12 @@ type direct struct {
 func (l *layout) directs(outs []*graph.Value) []direct {
 	users := map[*buffer]int{}
 	for _, v := range outs {
-		users[l.buf[v]]++
-	}
-	for _, b := range l.list {
-		if b.within != nil {
-			users[b.within]++
-		}
+		users[l.buf[v].root()]++
 	}
 	ds := make([]direct, len(outs))
 	for i, v := range outs {
-		b := l.buf[v]
-		if b.constant != nil || b.input != nil || b.within != nil || users[b] != 1 || !l.fills(b, v) {
+		b := l.buf[v].root()
+		if b.constant != nil || b.input != nil || users[b] != 1 || !l.fills(b, v) {
 			continue
 		}
 		ds[i].tensors = b.tensors
