@@ -72,10 +72,11 @@ func gather(out, x, idx *tensor.Tensor, at int) {
 	}
 }
 
-// GatherGrad(dY, Indices, Shape) adds the rows of dY up where Gather took them
-// from: dX has the given shape; dX[p, Indices[k], q] = sum over k of dY[p, k, q], in the order of k.
+// GatherGrad(dY, Indices, Shape, Base) adds the rows of dY up where Gather took them
+// from: dX has the given shape; dX[p, Indices[k], q] = Base[p, Indices[k], q] + sum over k of dY[p, k, q], in the order of k.
+// Base has the given shape too; without it the sums start at 0.
 var opGatherGrad = Op{
-	Domain: graph.Domain, Name: "GatherGrad", Since: 1, MinIn: 3, MaxIn: 3, MinOut: 1, MaxOut: 1,
+	Domain: graph.Domain, Name: "GatherGrad", Since: 1, MinIn: 3, MaxIn: 4, MinOut: 1, MaxOut: 1,
 	Attrs: "axis", Defaults: []graph.Attr{graph.Int("axis", 0)},
 	Infer: func(c *InferCall) error {
 		if err := firstErr(c.wantFloat(0), c.wantIndex(1), c.wantType(2, tensor.Int64)); err != nil {
@@ -88,6 +89,9 @@ var opGatherGrad = Op{
 		}
 		at, err := axis(c.Node.Place(), c.Node.Int("axis", 0), len(s))
 		if err != nil {
+			return err
+		}
+		if err := firstErr(c.wantType(3, c.In[0].DType), c.has(3, s)); err != nil {
 			return err
 		}
 		c.Set(0, c.In[0].DType, s)
@@ -106,6 +110,9 @@ var opGatherGrad = Op{
 			return err
 		}
 		v := make([]float64, c.Out[0].Elems())
+		if base := c.in(3); base != nil {
+			v = floats(base)
+		}
 		scatter(v, floats(c.In[0]), c.In[1], c.Out[0].Shape, wrap(a, len(c.Out[0].Shape)))
 		setFloats(c.Out[0], v)
 		return nil
@@ -126,7 +133,8 @@ var opGatherGrad = Op{
 			tail = b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(at+1), b.Ints(1<<30), b.Ints(0)))
 		}
 		rowsOf := reshapeTo(b, dy, concat(b, lead, rows, tail)) // [P, K, Q]
-		return []*graph.Value{reshapeTo(b, b.Op("MatMul", hot, rowsOf), shape)}
+		dx := reshapeTo(b, b.Op("MatMul", hot, rowsOf), shape)
+		return []*graph.Value{addAll(b, dx, node(in, 3))}
 	},
 	Prepare: gatherGradKernel,
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // gatherGradKernel adds rows in the order of the indices. A task takes some outer indices, or a range of the rows
-// that are added to: it passes over the indices of the others.
+// that are added to: it passes over the indices of the others. The sums may be written over the base.
 func gatherGradKernel(p *Prep) (Kernel, bool) {
 	if p.Out[0].DType != tensor.Float32 {
 		return Kernel{}, false
@@ -21,12 +21,19 @@ func gatherGradKernel(p *Prep) (Kernel, bool) {
 	each := (n + parts - 1) / parts
 	per := max(1, chunk/max(1, (n+K)*Q))
 	tasks := (P + per - 1) / per * parts
-	return Kernel{Check: laneCheck(1, n), Run: split(tasks, func(in, out []*tensor.Tensor, _ []byte, task int) {
+	based := p.in(3) != nil
+	over := 0
+	if based {
+		over = 4
+	}
+	return Kernel{Over: over, Check: laneCheck(1, n), Run: split(tasks, func(in, out []*tensor.Tensor, _ []byte, task int) {
 		lo, hi := task%parts*each, min(n, (task%parts+1)*each)
 		for p := task / parts * per; p < min(P, (task/parts+1)*per); p++ {
 			dx, dy := out[0].Float32s()[p*n*Q:(p+1)*n*Q], in[0].Float32s()[p*K*Q:(p+1)*K*Q]
-			if lo < hi {
-				clear(dx[lo*Q : hi*Q])
+			if part := dx[min(lo, hi)*Q : hi*Q]; !based {
+				clear(part)
+			} else if base := in[3].Float32s()[p*n*Q+lo*Q:]; len(part) > 0 && &part[0] != &base[0] {
+				copy(part, base)
 			}
 			addRows(dx, dy, in[1], n, Q, lo, hi)
 		}

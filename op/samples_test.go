@@ -298,6 +298,7 @@ func private(add func(...sample)) {
 		add(sample{domain: m, op: "SoftmaxGrad", in: at(ff(sh...), ff(sh...)), tol: 1e-5}, sample{domain: m, op: "SoftmaxGrad", in: at(ff(sh...), ff(sh...)), attrs: attrs(graph.Int("axis", 0)), tol: 1e-5})
 	}
 	add(sample{domain: m, op: "GatherGrad", in: at(ff(2, 4, 3), ix(-5, 5, 2, 4), ci(5, 3))}, sample{domain: m, op: "GatherGrad", in: at(ff(4, 6, 3), ix(0, 5, 6), ci(4, 5, 3)), attrs: attrs(graph.Int("axis", 1))},
+		sample{domain: m, op: "GatherGrad", in: at(ff(6, 40), ix(-3, 3, 6), ci(3, 40), ff(3, 40))}, sample{domain: m, op: "GatherGrad", in: at(ff(2, 6, 3), ix(0, 5, 6), ci(2, 5, 3), ff(2, 5, 3)), attrs: attrs(graph.Int("axis", 1))},
 		sample{domain: m, op: "GatherGrad", in: at(ff(4), cs(2), ci(4, 5)), attrs: attrs(graph.Int("axis", -1))}, sample{domain: m, op: "GatherGrad", in: at(ff(0, 3), ix(0, 1, 0), ci(5, 3))})
 	for _, red := range []string{"mean", "sum", "none"} {
 		for _, ignore := range []bool{false, true} {

@@ -102,6 +102,10 @@ var spelled = []struct {
 	{"two products that are added", 11, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		return one(b.Op("Add", b.Op("MatMul", x, square(b)), b.Op("MatMul", b.Op("Abs", x), square(b))))
 	}, "Abs MatMul muster.Linear"},
+	{"gradients of a table that is read in two ways", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		rows := b.Node(graph.Domain, "GatherGrad", 1, []*graph.Value{x, b.Init("ids", tensor.OfInt64([]int64{3, 0, 3, 1, 2, 3}, 2, 3)), b.Ints(8, 8)})[0]
+		return one(b.Op("Add", b.Op("MatMul", square(b), square(b)), rows))
+	}, "muster.GatherGrad"},
 	{"nothing", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		y := b.Op("Reshape", b.Op("Identity", x), b.Ints(3, 2, 8))
 		y = b.Op("Reshape", y, b.Ints(2, 3, 8))

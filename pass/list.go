@@ -34,6 +34,7 @@ var list = []Pass{
 	{Name: "activation-grad", After: []string{"shared"}, Run: activationGrad},
 	{Name: "add-norm", After: []string{"norm"}, Run: addNorm},
 	{Name: "linear", After: []string{"qdq", "activation", "add-norm", "attention"}, Run: linear},
+	{Name: "gather-grad", After: []string{"shared"}, Run: gatherGrad},
 	{Name: "conv-bn", After: []string{"shared"}, Run: convBN},
 	{Name: "layout", After: []string{"conv-bn", "activation"}, Run: layout},
 	{Name: "conv-fuse", After: []string{"layout"}, Run: convFuse},
