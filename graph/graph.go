@@ -7,6 +7,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 
 	"muster/tensor"
 )
@@ -204,6 +205,11 @@ func Ints(name string, v ...int64) Attr { return Attr{Name: name, Kind: AttrInts
 
 // Ten returns a tensor attribute.
 func Ten(name string, t *tensor.Tensor) Attr { return Attr{Name: name, Kind: AttrTensor, T: t} }
+
+// Without returns attrs less the one with this name.
+func Without(attrs []Attr, name string) []Attr {
+	return slices.DeleteFunc(slices.Clone(attrs), func(a Attr) bool { return a.Name == name })
+}
 
 // Attr returns the attribute with the given name, or nil.
 func (n *Node) Attr(name string) *Attr {

@@ -104,7 +104,7 @@ var (
 		return x * max(0, min(1, x/6+0.5))
 	}, func(b *graph.Builder, _ *graph.Node, x *graph.Value) (cond, yes, no *graph.Value) {
 		ramp := b.Op("Add", b.Op("Div", x, fill(b, x, 3)), fill(b, x, 0.5))
-		below := choose(b, b.Op("Greater", x, fill(b, x, -3)), ramp, fill(b, x, 0))
+		below := b.Op("Where", b.Op("Greater", x, fill(b, x, -3)), ramp, fill(b, x, 0))
 		return b.Op("Less", x, fill(b, x, 3)), below, fill(b, x, 1)
 	}, activate(kernel.ActHardSwish, nil)).op()
 

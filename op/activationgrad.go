@@ -57,7 +57,7 @@ var opActivationGrad = Op{
 		case "Sigmoid":
 			return one(b.Op("Mul", dy, b.Op("Mul", v, b.Op("Sub", fill(b, v, 1), v))))
 		}
-		return one(choose(b, positive(b, v), dy, fill(b, v, 0)))
+		return one(b.Op("Where", positive(b, v), dy, fill(b, v, 0)))
 	},
 	Grad: func(c *GradCall) []*graph.Value {
 		b, n, ddx, dy, v := c.B, c.Node, c.DOut[0], c.In[0], c.In[1]
@@ -67,7 +67,7 @@ var opActivationGrad = Op{
 		case !c.Need[1]:
 			return d
 		case name == "Relu":
-			d[1] = zerosLike(b, v)
+			d[1] = ZerosLike(b, v)
 			return d
 		}
 		slope := b.Op("Mul", fill(b, v, -2), v)

@@ -106,9 +106,9 @@ func addNormBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Va
 	}
 	d := x
 	if n.Int("rms", 0) == 0 {
-		d = like(b.Op("Sub", x, reduceMean(b, x, 1, -1)), in[0])
+		d = like(b.Op("Sub", x, b.ReduceMean(x, 1, -1)), in[0])
 	}
-	v := b.Op("Add", reduceMean(b, square(b, d), 1, -1), param(b, n, in[0], "epsilon", 1e-5))
+	v := b.Op("Add", b.ReduceMean(square(b, d), 1, -1), param(b, n, in[0], "epsilon", 1e-5))
 	y := b.Op("Div", d, b.Op("Sqrt", v))
 	if v := get(2); v != nil {
 		y = b.Op("Mul", y, v)

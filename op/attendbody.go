@@ -48,7 +48,7 @@ func sumHeads(b *graph.Builder, x *graph.Value, H, KV int64) *graph.Value {
 		return x
 	}
 	shape := concat(b, axisSize(b, x, 0), b.Ints(KV, H/KV), axisSize(b, x, 2), axisSize(b, x, 3))
-	return reduceSum(b, reshapeTo(b, x, shape), 0, 2)
+	return b.ReduceSum(reshapeTo(b, x, shape), 0, 2)
 }
 
 // intScalar is an int64 scalar constant.
@@ -79,8 +79,8 @@ func (v visible) apply(b *graph.Builder, s *graph.Value) *graph.Value {
 		return s
 	}
 	zero, one := intScalar(b, 0), intScalar(b, 1)
-	p := unsqueeze(b, b.Op("Range", zero, sizeScalar(b, s, 2), one), 1)
-	key := unsqueeze(b, b.Op("Range", zero, sizeScalar(b, s, 3), one), 0)
+	p := b.Unsqueeze(b.Op("Range", zero, sizeScalar(b, s, 2), one), 1)
+	key := b.Unsqueeze(b.Op("Range", zero, sizeScalar(b, s, 3), one), 0)
 	if v.offset != nil {
 		p = b.Op("Add", p, v.offset)
 	}
@@ -102,7 +102,7 @@ func (v visible) apply(b *graph.Builder, s *graph.Value) *graph.Value {
 		and(b.Op("Not", b.Op("Less", key, b.Op("Sub", p, intScalar(b, v.left)))))
 	}
 	if v.lens != nil {
-		and(b.Op("Less", key, unsqueeze(b, v.lens, 1, 2, 3)))
+		and(b.Op("Less", key, b.Unsqueeze(v.lens, 1, 2, 3)))
 	}
 	return b.Op("Where", seen, s, fill(b, s, math.Inf(-1)))
 }
@@ -126,8 +126,8 @@ func softmaxBody(b *graph.Builder, s *graph.Value) (p, lse *graph.Value) {
 	top := b.ReduceMax(s, 1, -1)
 	p = b.OpA("Softmax", []graph.Attr{graph.Int("axis", -1)}, s)
 	p = b.Op("Where", b.Op("Greater", top, low), p, fill(b, s, 0))
-	sum := reduceSum(b, b.Op("Exp", b.Op("Sub", s, top)), 0, -1)
-	return p, b.Op("Add", squeeze(b, top, -1), b.Op("Log", sum))
+	sum := b.ReduceSum(b.Op("Exp", b.Op("Sub", s, top)), 0, -1)
+	return p, b.Op("Add", b.Squeeze(top, -1), b.Op("Log", sum))
 }
 
 // attentionBody writes the common forms as muster.Attention, which has a gradient of its own, and
@@ -137,7 +137,7 @@ func attentionBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 	if !ok {
 		return nil
 	}
-	q, k, v, mask := in[0], in[1], in[2], node(in, 3)
+	q, k, v, mask := in[0], in[1], in[2], optional(in, 3)
 	if a.simple(n, in) {
 		return one(b.Node(graph.Domain, "Attention", 1, in[:3], a.attrs(n.Int("is_causal", 0) != 0)...)[0])
 	}
@@ -145,14 +145,14 @@ func attentionBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 		k, v = splitHeads(b, k, a.KV), splitHeads(b, v, a.KV)
 	}
 	see := visible{causal: n.Int("is_causal", 0) != 0, left: n.Int("left_window_size", -1), right: n.Int("right_window_size", -1)}
-	if past := node(in, 4); past != nil {
+	if past := optional(in, 4); past != nil {
 		see.offset = sizeScalar(b, past, 2)
 		axis := []graph.Attr{graph.Int("axis", 2)}
 		k, v = b.OpA("Concat", axis, past, k), b.OpA("Concat", axis, in[5], v)
 	}
 	outs := []*graph.Value{nil, k, v, nil}
-	if see.lens = node(in, 6); see.lens != nil {
-		see.offset = unsqueeze(b, b.Op("Sub", see.lens, sizeScalar(b, q, len(q.Shape)-2)), 1, 2, 3) // T is next to last in both forms
+	if see.lens = optional(in, 6); see.lens != nil {
+		see.offset = b.Unsqueeze(b.Op("Sub", see.lens, sizeScalar(b, q, len(q.Shape)-2)), 1, 2, 3) // T is next to last in both forms
 	}
 	if mask != nil { // keys that it does not cover are not seen
 		w := axisSize(b, mask, len(mask.Shape)-1)
@@ -238,12 +238,4 @@ func (a heads) attrs(causal bool) []graph.Attr {
 		c = 1
 	}
 	return []graph.Attr{graph.Int("heads", a.H), graph.Int("kv_heads", a.KV), graph.Str("layout", layout), graph.Int("causal", c), graph.Float("scale", float32(a.scale))}
-}
-
-// node is input i, nil if it is absent.
-func node(in []*graph.Value, i int) *graph.Value {
-	if i < len(in) {
-		return in[i]
-	}
-	return nil
 }

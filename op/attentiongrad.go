@@ -138,13 +138,13 @@ func (f fused) scoreGrad(b *graph.Builder, in []*graph.Value, scale *graph.Value
 	if f.three(3) {
 		dy, y = splitHeads(b, dy, f.H), splitHeads(b, y, f.H)
 	}
-	lse := unsqueeze(b, in[5], -1)
+	lse := b.Unsqueeze(in[5], -1)
 	if d := in[1].DType; statType(d) != d && d != tensor.Undefined {
 		lse = cast(b, lse, d)
 	}
-	p = b.Op("Exp", b.Op("Sub", f.scores(b, q, k, node(in, 6), scale, in[1]), lse))
+	p = b.Op("Exp", b.Op("Sub", f.scores(b, q, k, optional(in, 6), scale, in[1]), lse))
 	dp := b.Op("MatMul", dy, swapLast(b, v, 4))
-	delta := reduceSum(b, b.Op("Mul", dy, y), 1, -1)
+	delta := b.ReduceSum(b.Op("Mul", dy, y), 1, -1)
 	return b.Op("Mul", p, b.Op("Sub", dp, delta)), p
 }
 

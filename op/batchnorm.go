@@ -253,9 +253,9 @@ var opBatchNormalizationTraining = Op{
 	Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 		x := b.Op("Reshape", in[0], b.Ints(0, 0, -1)) // [N, C, O]
 		ch := func(v *graph.Value) *graph.Value { return reshape(b, v, -1, 1) }
-		mean := reduceMean(b, x, 0, 0, 2)
+		mean := b.ReduceMean(x, 0, 0, 2)
 		d := b.Op("Sub", x, ch(mean))
-		variance := reduceMean(b, b.Op("Mul", d, d), 0, 0, 2)
+		variance := b.ReduceMean(b.Op("Mul", d, d), 0, 0, 2)
 		inv := b.Op("Reciprocal", b.Op("Sqrt", b.Op("Add", variance, param(b, n, in[3], "epsilon", 1e-5))))
 		y := b.Op("Add", b.Op("Mul", b.Op("Mul", d, ch(inv)), ch(in[1])), ch(in[2]))
 		momentum := param(b, n, in[3], "momentum", 0.9)
@@ -309,9 +309,9 @@ var opBatchNormalizationGrad = Op{
 		ch := func(v *graph.Value) *graph.Value { return reshape(b, v, -1, 1) }
 		dy, h := flat(in[0]), b.Op("Mul", b.Op("Sub", flat(in[1]), ch(in[3])), ch(in[4]))
 		dyh := b.Op("Mul", dy, h)
-		avg := func(v *graph.Value) *graph.Value { return ch(reduceMean(b, v, 0, 0, 2)) }
+		avg := func(v *graph.Value) *graph.Value { return ch(b.ReduceMean(v, 0, 0, 2)) }
 		dx := b.Op("Sub", b.Op("Sub", dy, avg(dy)), b.Op("Mul", h, avg(dyh)))
 		dx = b.Op("Mul", dx, ch(b.Op("Mul", in[2], in[4])))
-		return []*graph.Value{b.Op("Reshape", dx, b.Op("Shape", in[1])), reduceSum(b, dyh, 0, 0, 2), reduceSum(b, dy, 0, 0, 2)}
+		return []*graph.Value{b.Op("Reshape", dx, b.Op("Shape", in[1])), b.ReduceSum(dyh, 0, 0, 2), b.ReduceSum(dy, 0, 0, 2)}
 	},
 }

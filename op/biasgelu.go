@@ -41,7 +41,7 @@ func biasGeluOp(name string, minIn, maxIn int, approx bool) Op {
 			return nil
 		},
 		Grad: func(c *GradCall) []*graph.Value {
-			x := addAll(c.B, c.In[0], node(c.In, 1))
+			x := addAll(c.B, c.In[0], optional(c.In, 1))
 			dx := c.B.Node(graph.Domain, "GeluGrad", 1, []*graph.Value{c.DOut[0], x}, graph.Str("approximate", form))[0]
 			d := []*graph.Value{dx, nil}
 			if len(c.In) > 1 && c.In[1] != nil {

@@ -93,7 +93,7 @@ func causalConvBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 		return nil
 	}
 	K := int64(w.Shape[2].Size)
-	z := node(in, 3)
+	z := optional(in, 3)
 	if z == nil {
 		shape := concat(b, axisSize(b, x, 0), axisSize(b, x, 1), b.Ints(K-1))
 		z = b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(x.DType, 1))}, shape)
@@ -101,12 +101,12 @@ func causalConvBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 	z = b.OpA("Concat", []graph.Attr{graph.Int("axis", 2)}, z, x)
 	L := axisSize(b, x, 2)
 	var y *graph.Value
-	if bias := node(in, 2); bias != nil {
-		y = unsqueeze(b, bias, 0, 2)
+	if bias := optional(in, 2); bias != nil {
+		y = b.Unsqueeze(bias, 0, 2)
 	}
 	for j := range K {
 		tap := b.Op("Slice", z, b.Ints(j), b.Op("Add", L, b.Ints(j)), b.Ints(2))
-		p := b.Op("Mul", tap, squeeze(b, b.Op("Slice", w, b.Ints(j), b.Ints(j+1), b.Ints(2)), 1))
+		p := b.Op("Mul", tap, b.Squeeze(b.Op("Slice", w, b.Ints(j), b.Ints(j+1), b.Ints(2)), 1))
 		if y == nil {
 			y = p
 		} else {

@@ -94,7 +94,7 @@ func splitTo(b *graph.Builder, dy *graph.Value, xs []*graph.Value, at int) []*gr
 		static = static && x.Shape[at].Known()
 	}
 	switch {
-	case opset(b) < 13:
+	case b.Version() < 13:
 		return b.Node("", "Split", len(xs), []*graph.Value{dy}, append(attrs, graph.Ints("split", sizes...))...)
 	case static:
 		return b.Node("", "Split", len(xs), []*graph.Value{dy, b.Ints(sizes...)}, attrs...)

@@ -77,11 +77,7 @@ func convGradWeight(b *graph.Builder, x, dy *graph.Value, win window, group int6
 
 // sumChannels adds up a tensor [N, C, ...] to [C].
 func sumChannels(b *graph.Builder, v *graph.Value, rank int) *graph.Value {
-	axes := []int64{0}
-	for i := 2; i < rank; i++ {
-		axes = append(axes, int64(i))
-	}
-	return reduceSum(b, v, 0, axes...)
+	return b.ReduceSum(v, 0, append([]int64{0}, spatialAxes(rank)...)...)
 }
 
 // ConvGradWeight(X, dY) is the gradient of a convolution by its weights [M, C/group, K]:
@@ -204,13 +200,4 @@ func convGradWeightBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*g
 	from := make([]int64, rank-2)
 	y = b.Op("Slice", y, b.Ints(from...), b.Ints(n.Ints("kernel_shape")...), b.Ints(spatialAxes(rank)...))
 	return one(transpose(b, y, flip...))
-}
-
-// spatialAxes lists the spatial axes of a tensor of this rank.
-func spatialAxes(rank int) []int64 {
-	var a []int64
-	for i := 2; i < rank; i++ {
-		a = append(a, int64(i))
-	}
-	return a
 }

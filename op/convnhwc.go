@@ -128,8 +128,8 @@ func convNHWCRef(c *Call) error {
 	return nil
 }
 
-// lastToFirst and firstToLast are the permutations between the two orders.
-func lastToFirst(rank int) []int64 {
+// ToFirst is the permutation that brings channels that are last to axis 1.
+func ToFirst(rank int) []int64 {
 	p := []int64{0, int64(rank - 1)}
 	for i := 1; i < rank-1; i++ {
 		p = append(p, int64(i))
@@ -137,7 +137,8 @@ func lastToFirst(rank int) []int64 {
 	return p
 }
 
-func firstToLast(rank int) []int64 {
+// ToLast is the permutation that brings axis 1, the channels, to the end.
+func ToLast(rank int) []int64 {
 	p := []int64{0}
 	for i := 2; i < rank; i++ {
 		p = append(p, int64(i))
@@ -156,11 +157,11 @@ func convNHWCBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.V
 			attrs = append(attrs, graph.Ints(name, v...))
 		}
 	}
-	args := []*graph.Value{transpose(b, in[0], lastToFirst(rank)...), in[1], nil}
+	args := []*graph.Value{transpose(b, in[0], ToFirst(rank)...), in[1], nil}
 	if len(in) > 2 {
 		args[2] = in[2]
 	}
-	y := transpose(b, b.OpA(op, attrs, args...), firstToLast(rank)...)
+	y := transpose(b, b.OpA(op, attrs, args...), ToLast(rank)...)
 	if len(in) > 3 && in[3] != nil {
 		y = b.Op("Add", y, in[3])
 	}

@@ -148,7 +148,7 @@ func crossEntropyGrad(c *GradCall) []*graph.Value {
 	}
 	if len(c.DOut) > 1 && c.DOut[1] != nil {
 		dl := c.DOut[1]
-		more := b.Op("Sub", dl, b.Op("Mul", b.Op("Exp", n.Outputs[1]), reduceSum(b, dl, 1, 1)))
+		more := b.Op("Sub", dl, b.Op("Mul", b.Op("Exp", n.Outputs[1]), b.ReduceSum(dl, 1, 1)))
 		if dx == nil {
 			return one(more)
 		}
@@ -217,8 +217,8 @@ func crossEntropyGradRef(c *Call) error {
 }
 
 func crossEntropyGradBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
-	hot, scale := labelSlope(b, n, in[0], in[1], in[2], inputAt(in, 3))
-	return one(b.Op("Mul", b.Op("Sub", b.Op("Exp", in[1]), hot), unsqueeze(b, scale, 1)))
+	hot, scale := labelSlope(b, n, in[0], in[1], in[2], optional(in, 3))
+	return one(b.Op("Mul", b.Op("Sub", b.Op("Exp", in[1]), hot), b.Unsqueeze(scale, 1)))
 }
 
 // labelSlope is the one-hot form of the labels [N, C, D...], and dLoss times the weight of each [N, D...],
@@ -233,12 +233,12 @@ func labelSlope(b *graph.Builder, n *graph.Node, dLoss, logp, labels, weights *g
 		w = b.Op("Mul", w, b.Op("Gather", weights, labels))
 	}
 	C := b.Op("Gather", b.Op("Shape", logp), num(1))
-	values := concat(b, unsqueeze(b, fill(b, logp, 0), 0), unsqueeze(b, fill(b, logp, 1), 0))
+	values := concat(b, b.Unsqueeze(fill(b, logp, 0), 0), b.Unsqueeze(fill(b, logp, 1), 0))
 	hot = b.OpA("OneHot", []graph.Attr{graph.Int("axis", 1)}, labels, C, values)
 	scale = b.Op("Mul", w, dLoss)
 	if n.Str("reduction", "mean") == "mean" {
 		all := b.OpA("ReduceSum", []graph.Attr{graph.Int("keepdims", 0)}, w)
 		scale = b.Op("Mul", w, b.Op("Div", dLoss, all))
 	}
-	return hot, choose(b, ignored, fill(b, logp, 0), scale) // not 0/0 where all are ignored
+	return hot, b.Op("Where", ignored, fill(b, logp, 0), scale) // not 0/0 where all are ignored
 }

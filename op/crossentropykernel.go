@@ -36,12 +36,17 @@ func crossEntropyKernel(p *Prep) (Kernel, bool) {
 			rowLosses(in, out, floatsIn(scratch), lo, hi, n, ignore)
 		})
 	}
+	return lossKernel(each, n, C, ignore, reduction), true
+}
+
+// lossKernel runs each, which writes n losses and then their weights to the scratch, and reduces them.
+func lossKernel(each func(in, out []*tensor.Tensor, scratch []byte), n, C int, ignore int64, reduction string) Kernel {
 	return Kernel{Scratch: 4*2*n + 64,
 		Check: func(in []*tensor.Tensor) error { return labelCheck(in[1], C, ignore) },
 		Run: func(in, out []*tensor.Tensor, scratch []byte) {
 			each(in, out, scratch)
 			finishLoss(out[0].Float32s(), floatsIn(scratch), n, reduction)
-		}}, true
+		}}
 }
 
 // rowLosses writes losses lo to hi to s, and their weights n behind.

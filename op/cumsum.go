@@ -146,7 +146,7 @@ func cumProdGrad(c *GradCall, attrs, against []graph.Attr) *graph.Value {
 	direction := attrs[1:] // inclusive
 	seen := b.OpA("CumSum", direction, cast(b, zero, x.DType), at)
 	first := b.Op("And", zero, b.Op("Equal", seen, unit))
-	without := b.OpA("CumProd", attrs, choose(b, first, unit, x), at)
-	before := b.Op("Div", follow(y), choose(b, zero, unit, x))
-	return choose(b, b.Op("Equal", seen, nought), before, choose(b, first, follow(without), nought))
+	without := b.OpA("CumProd", attrs, b.Op("Where", first, unit, x), at)
+	before := b.Op("Div", follow(y), b.Op("Where", zero, unit, x))
+	return b.Op("Where", b.Op("Equal", seen, nought), before, b.Op("Where", first, follow(without), nought))
 }

@@ -136,7 +136,7 @@ func deformConvBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 	K, O, H, W := int64(taps), int64(out), win[0].in, win[1].in
 	off := reshape(b, in[2], N, D, K, 2, O)
 	part := func(i int64) *graph.Value {
-		return squeeze(b, b.Op("Slice", off, b.Ints(i), b.Ints(i+1), b.Ints(3)), 3)
+		return b.Squeeze(b.Op("Slice", off, b.Ints(i), b.Ints(i+1), b.Ints(3)), 3)
 	}
 	place := func(i int, s slide) *graph.Value { // [N, D, K, O]
 		base := make([]float64, taps*out)

@@ -92,7 +92,7 @@ func detGrad(c *GradCall) []*graph.Value {
 	}
 	N := s[k-1].Size
 	if N == 0 {
-		return one(zerosLike(b, x))
+		return one(ZerosLike(b, x))
 	}
 	at, signs := minors(N)
 	lead := make([]*graph.Value, k-2, k+2)
@@ -106,7 +106,7 @@ func detGrad(c *GradCall) []*graph.Value {
 	sign := tensor.New(x.DType, N, N)
 	setFloats(sign, signs)
 	cofactors := b.Op("Mul", b.Op("Det", m), b.Init("signs", sign))
-	return one(b.Op("Mul", cofactors, unsqueeze(b, c.DOut[0], int64(k-2), int64(k-1))))
+	return one(b.Op("Mul", cofactors, b.Unsqueeze(c.DOut[0], int64(k-2), int64(k-1))))
 }
 
 // minors lists, for every element of an N x N matrix, the elements outside its row and column, and its sign (-1)^(r+c).

@@ -209,7 +209,7 @@ func dftGrad(c *GradCall) []*graph.Value {
 	half, inverse := n.Int("onesided", 0) != 0, n.Int("inverse", 0) != 0
 	flags := []graph.Attr{graph.Int("inverse", 1-boolInt(inverse)), graph.Int("onesided", boolInt(half && inverse))}
 	var dx *graph.Value
-	if opset(b) >= 20 {
+	if b.Version() >= 20 {
 		dx = b.OpA("DFT", flags, c.DOut[0], b.Init("length", tensor.OfInt64([]int64{int64(L)})), b.Init("axis", tensor.OfInt64([]int64{int64(a)})))
 	} else {
 		dx = b.OpA("DFT", append(flags, graph.Int("axis", int64(a))), c.DOut[0], b.Init("length", tensor.OfInt64([]int64{int64(L)})))

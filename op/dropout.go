@@ -111,9 +111,9 @@ func dropoutGrad(c *GradCall) []*graph.Value {
 		keep = b.Op("Sub", fill(b, x, 1), cast(b, r, x.DType))
 	}
 	if mode.Const == nil {
-		keep = choose(b, mode, keep, fill(b, x, 1))
+		keep = b.Op("Where", mode, keep, fill(b, x, 1))
 	}
-	return one(choose(b, n.Outputs[1], b.Op("Div", dy, keep), fill(b, x, 0)))
+	return one(b.Op("Where", n.Outputs[1], b.Op("Div", dy, keep), fill(b, x, 0)))
 }
 
 func dropoutKernel(p *Prep) (Kernel, bool) {

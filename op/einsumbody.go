@@ -116,7 +116,7 @@ func (e einsum) sum(o operand, needed []int) operand {
 	if len(axes) == 0 {
 		return o
 	}
-	return operand{reduceSum(e.b, o.v, 0, axes...), ids, o.size}
+	return operand{e.b.ReduceSum(o.v, 0, axes...), ids, o.size}
 }
 
 // order transposes to the given indices, which are those of o.
@@ -206,19 +206,10 @@ func (e einsum) count(o operand, ids []int) *graph.Value {
 func (e einsum) outer(x, y operand, batch, M, N []int) *graph.Value {
 	a, c := e.order(x, slices.Concat(batch, M)).v, e.order(y, slices.Concat(batch, N)).v
 	if len(N) > 0 && len(M)+len(batch) > 0 {
-		a = unsqueeze(e.b, a, axisRange(len(batch)+len(M), len(N))...)
+		a = e.b.Unsqueeze(a, axisRange(len(batch)+len(M), len(N))...)
 	}
 	if len(M) > 0 && len(batch) > 0 {
-		c = unsqueeze(e.b, c, axisRange(len(batch), len(M))...)
+		c = e.b.Unsqueeze(c, axisRange(len(batch), len(M))...)
 	}
 	return e.b.Op("Mul", a, c)
-}
-
-// axisRange is the n numbers from lo on.
-func axisRange(lo, n int) []int64 {
-	s := make([]int64, n)
-	for i := range s {
-		s[i] = int64(lo + i)
-	}
-	return s
 }

@@ -8,9 +8,6 @@ import (
 // What bodies and gradient rules are written with. Operators whose inputs became
 // attributes or the reverse are written in the form of the model's opset.
 
-// opset is the ai.onnx version that b's graph is written in.
-func opset(b *graph.Builder) int { return b.Version() }
-
 // fill appends a scalar constant of like's dtype (float32 if that is not known).
 func fill(b *graph.Builder, like *graph.Value, x float64) *graph.Value {
 	d := tensor.Float32
@@ -43,32 +40,13 @@ func castLike(b *graph.Builder, x, like *graph.Value) *graph.Value {
 	return cast(b, x, d)
 }
 
-func reduceSum(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
-	return b.ReduceSum(x, keep, axes...)
-}
-
-func reduceMean(b *graph.Builder, x *graph.Value, keep int64, axes ...int64) *graph.Value {
-	return b.ReduceMean(x, keep, axes...)
-}
-
-func unsqueeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
-	return b.Unsqueeze(x, axes...)
-}
-
-func squeeze(b *graph.Builder, x *graph.Value, axes ...int64) *graph.Value {
-	return b.Squeeze(x, axes...)
-}
-
 func transpose(b *graph.Builder, x *graph.Value, perm ...int64) *graph.Value {
 	return b.OpA("Transpose", []graph.Attr{graph.Ints("perm", perm...)}, x)
 }
 
 // swapLast appends the transpose of the last two of rank axes.
 func swapLast(b *graph.Builder, x *graph.Value, rank int) *graph.Value {
-	perm := make([]int64, rank)
-	for i := range perm {
-		perm[i] = int64(i)
-	}
+	perm := axisRange(0, rank)
 	perm[rank-1], perm[rank-2] = perm[rank-2], perm[rank-1]
 	return transpose(b, x, perm...)
 }
@@ -91,7 +69,7 @@ func shapeOf(b *graph.Builder, x *graph.Value) *graph.Value {
 
 // reshapeTo gives v a shape in which 0 is a size of 0, not "keep" (as far as the opset can say so).
 func reshapeTo(b *graph.Builder, v, shape *graph.Value) *graph.Value {
-	if opset(b) < 14 {
+	if b.Version() < 14 {
 		return b.Op("Reshape", v, shape)
 	}
 	return b.OpA("Reshape", []graph.Attr{graph.Int("allowzero", 1)}, v, shape)
@@ -110,17 +88,23 @@ func axisSize(b *graph.Builder, x *graph.Value, axis int) *graph.Value {
 	return b.Op("Gather", b.Op("Shape", x), b.Ints(int64(axis)))
 }
 
-// choose is x where cond holds, y elsewhere.
-func choose(b *graph.Builder, cond, x, y *graph.Value) *graph.Value { return b.Op("Where", cond, x, y) }
+// axisRange is the n numbers from lo on.
+func axisRange(lo, n int) []int64 {
+	s := make([]int64, n)
+	for i := range s {
+		s[i] = int64(lo + i)
+	}
+	return s
+}
+
+// spatialAxes lists the spatial axes of a tensor [N, C, ...] of this rank.
+func spatialAxes(rank int) []int64 { return axisRange(2, max(0, rank-2)) }
 
 // square is x times x.
 func square(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("Mul", x, x) }
 
 // ZerosLike appends a tensor of zeros with the shape and dtype of x.
-func ZerosLike(b *graph.Builder, x *graph.Value) *graph.Value { return zerosLike(b, x) }
-
-// zerosLike is a tensor of zeros with the shape and dtype of x.
-func zerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
+func ZerosLike(b *graph.Builder, x *graph.Value) *graph.Value {
 	return b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(x.DType, 1))}, shapeOf(b, x))
 }
 
@@ -157,11 +141,11 @@ func (c *GradCall) sumLead(dy, y, x *graph.Value, same int) *graph.Value {
 		return dy
 	}
 	if len(axes) == lead {
-		return reduceSum(c.B, dy, 0, axes...)
+		return c.B.ReduceSum(dy, 0, axes...)
 	}
-	dy = reduceSum(c.B, dy, 1, axes...)
+	dy = c.B.ReduceSum(dy, 1, axes...)
 	if lead > 0 {
-		dy = squeeze(c.B, dy, axes[:lead]...)
+		dy = c.B.Squeeze(dy, axes[:lead]...)
 	}
 	return dy
 }

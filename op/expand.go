@@ -74,7 +74,7 @@ var opTile = Op{
 	},
 	Grad: func(c *GradCall) []*graph.Value {
 		b, x := c.B, c.In[0]
-		pairs := b.OpA("Concat", []graph.Attr{graph.Int("axis", 1)}, unsqueeze(b, c.In[1], 1), unsqueeze(b, shapeOf(b, x), 1))
+		pairs := b.OpA("Concat", []graph.Attr{graph.Int("axis", 1)}, b.Unsqueeze(c.In[1], 1), b.Unsqueeze(shapeOf(b, x), 1))
 		var even []int64
 		for i := range x.Shape {
 			even = append(even, int64(2*i))
@@ -82,7 +82,7 @@ var opTile = Op{
 		if len(even) == 0 {
 			return one(c.DOut[0])
 		}
-		return one(reduceSum(b, b.Op("Reshape", c.DOut[0], reshape(b, pairs, -1)), 0, even...))
+		return one(b.ReduceSum(b.Op("Reshape", c.DOut[0], reshape(b, pairs, -1)), 0, even...))
 	},
 }
 

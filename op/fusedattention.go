@@ -259,7 +259,7 @@ func (f fused) scores(b *graph.Builder, q, k, mask, scale, x *graph.Value) *grap
 func fusedBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 	f := fusedOf(n)
 	q, k, v := f.open(b, in[0], 0), f.open(b, in[1], 1), f.open(b, in[2], 2)
-	p, lse := softmaxBody(b, f.scores(b, q, k, node(in, 3), param(b, n, in[0], "scale", 1), in[0]))
+	p, lse := softmaxBody(b, f.scores(b, q, k, optional(in, 3), param(b, n, in[0], "scale", 1), in[0]))
 	y := b.Op("MatMul", p, v)
 	if f.three(3) {
 		y = mergeHeads(b, y)
@@ -288,7 +288,7 @@ func fusedGrad(c *GradCall) []*graph.Value {
 		return d
 	}
 	extraOutputs(c.B, c.Node, 2)
-	in := []*graph.Value{c.DOut[0], c.In[0], c.In[1], c.In[2], c.Out[0], c.Node.Outputs[1], node(c.In, 3)}
+	in := []*graph.Value{c.DOut[0], c.In[0], c.In[1], c.In[2], c.Out[0], c.Node.Outputs[1], optional(c.In, 3)}
 	copy(d, c.B.Node(graph.Domain, "AttentionGrad", 3, in, f.attrs()...))
 	if len(c.In) > 3 && c.Need[3] {
 		like(c.Node.Outputs[1], &graph.Value{DType: statType(c.In[0].DType)})

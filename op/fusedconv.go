@@ -85,12 +85,12 @@ func msGroupNorm(b *graph.Builder, n *graph.Node, x, gamma, beta *graph.Value, l
 	rank, last := len(like.Shape), n.Int("channels_last", 1) != 0
 	first := x
 	if last {
-		first = transpose(b, x, lastToFirst(rank)...)
+		first = transpose(b, x, ToFirst(rank)...)
 	}
 	first.DType = like.DType
 	r := b.Op("Reshape", first, b.Ints(0, n.Int("groups", 1), -1))
-	d := b.Op("Sub", r, reduceMean(b, r, 1, 2))
-	variance := reduceMean(b, b.Op("Mul", d, d), 1, 2)
+	d := b.Op("Sub", r, b.ReduceMean(r, 1, 2))
+	variance := b.ReduceMean(b.Op("Mul", d, d), 1, 2)
 	h := b.Op("Mul", d, b.Op("Reciprocal", b.Op("Sqrt", b.Op("Add", variance, fill(b, like, float64(n.Float("epsilon", 1e-5)))))))
 	h = b.Op("Reshape", h, b.Op("Shape", first))
 	y := b.Op("Add", b.Op("Mul", h, perChannel(b, castTo(b, gamma, like), rank)), perChannel(b, castTo(b, beta, like), rank))
@@ -98,7 +98,7 @@ func msGroupNorm(b *graph.Builder, n *graph.Node, x, gamma, beta *graph.Value, l
 		y = b.Op("Mul", y, b.Op("Sigmoid", y))
 	}
 	if last {
-		y = transpose(b, y, firstToLast(rank)...)
+		y = transpose(b, y, ToLast(rank)...)
 	}
 	return y
 }
@@ -140,7 +140,7 @@ var opSkipGroupNorm = Op{
 			for i := range axes {
 				axes[i] = int64(i + 1)
 			}
-			skip = unsqueeze(b, skip, axes...)
+			skip = b.Unsqueeze(skip, axes...)
 		}
 		sum := b.Op("Add", in[0], skip)
 		if len(in) > 4 && in[4] != nil {

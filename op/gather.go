@@ -123,7 +123,7 @@ var opGatherGrad = Op{
 		at := n.Int("axis", 0)
 		size := b.Op("Gather", shape, b.Init("const", tensor.OfInt64([]int64{at}))) // scalar
 		flat := reshape(b, idx, -1)
-		values := concat(b, unsqueeze(b, fill(b, dy, 0), 0), unsqueeze(b, fill(b, dy, 1), 0))
+		values := concat(b, b.Unsqueeze(fill(b, dy, 0), 0), b.Unsqueeze(fill(b, dy, 1), 0))
 		hot := b.OpA("OneHot", []graph.Attr{graph.Int("axis", 0)}, flat, size, values) // [n, K]
 		// Slice counts negative axes from the end, as Gather does.
 		lead := b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 1)}, b.Op("Slice", shape, b.Ints(0), b.Ints(at), b.Ints(0)))

@@ -33,7 +33,7 @@ func gatherElementsOp(domain string, since int) Op {
 			return err
 		},
 		Grad: func(c *GradCall) []*graph.Value {
-			return one(c.B.Node(graph.Domain, "ScatterElements", 1, []*graph.Value{zerosLike(c.B, c.In[0]), c.In[1], c.DOut[0]},
+			return one(c.B.Node(graph.Domain, "ScatterElements", 1, []*graph.Value{ZerosLike(c.B, c.In[0]), c.In[1], c.DOut[0]},
 				graph.Int("axis", c.Node.Int("axis", 0)), graph.Str("reduction", "add"))[0])
 		},
 		Prepare: gatherElementsKernel,

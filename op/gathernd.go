@@ -70,16 +70,16 @@ func gatherNDGrad(c *GradCall) []*graph.Value {
 	}
 	batch := int(c.Node.Int("batch_dims", 0))
 	if batch == 0 {
-		return one(add(zerosLike(b, x), idx, dy))
+		return one(add(ZerosLike(b, x), idx, dy))
 	}
 	tail := func(v *graph.Value) *graph.Value { // [B, the axes behind the batch]
 		return b.Op("Slice", shapeOf(b, v), b.Ints(int64(batch)), b.Ints(1<<30), b.Ints(0))
 	}
 	flat := func(v *graph.Value) *graph.Value { return reshapeTo(b, v, concat(b, b.Ints(-1), tail(v))) }
 	if n, ok := x.Static(); ok && n.Elems() == 0 {
-		return one(zerosLike(b, x))
+		return one(ZerosLike(b, x))
 	}
-	fx, fi, fy := flat(zerosLike(b, x)), flat(idx), flat(dy)
+	fx, fi, fy := flat(ZerosLike(b, x)), flat(idx), flat(dy)
 	r := len(idx.Shape) - batch + 1 // rank of fi
 	size := func(v *graph.Value, lo, hi int64) *graph.Value {
 		return b.Op("Slice", b.Op("Shape", v), b.Ints(lo), b.Ints(hi), b.Ints(0))

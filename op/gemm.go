@@ -68,10 +68,7 @@ func swapped(s []graph.Dim, trans int64) []graph.Dim {
 	if s == nil {
 		return unknown(2)
 	}
-	if trans != 0 {
-		return []graph.Dim{s[1], s[0]}
-	}
-	return s
+	return swapEnd(s, trans)
 }
 
 // gemmGrad writes dA and dB as Gemms: with A' = A: dA = alpha dY B'^T; transposed: dA = alpha B' dY^T.
@@ -154,6 +151,7 @@ var opFusedMatMul = Op{
 	},
 }
 
+// swapEnd is a shape with its last two axes swapped if trans is set.
 func swapEnd(s []graph.Dim, trans int64) []graph.Dim {
 	if trans == 0 || len(s) < 2 {
 		return s

@@ -74,7 +74,7 @@ var opGlobalAveragePool = globalPool{name: "GlobalAveragePool", since: 1,
 	},
 	fast: func(x []float32) float32 { return kernel.Sum(x) / float32(len(x)) },
 	body: func(b *graph.Builder, _ *graph.Node, x *graph.Value, axes []int64) *graph.Value {
-		return reduceMean(b, x, 1, axes...)
+		return b.ReduceMean(x, 1, axes...)
 	}}.op()
 
 // GlobalMaxPool's gradient is divided evenly among equal maxima, as that of ReduceMax.

@@ -28,9 +28,9 @@ func gridSampleBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 	pixels := transpose(b, reshapeTo(b, x, concat(b, axisSize(b, x, 0), axisSize(b, x, 1), b.Ints(-1))), 0, 2, 1)
 	var y *graph.Value
 	for _, t := range taps {
-		v := b.Node(graph.Domain, "GatherND", 1, []*graph.Value{pixels, unsqueeze(b, cast(b, t.at, tensor.Int64), 2)}, graph.Int("batch_dims", 1))[0]
+		v := b.Node(graph.Domain, "GatherND", 1, []*graph.Value{pixels, b.Unsqueeze(cast(b, t.at, tensor.Int64), 2)}, graph.Int("batch_dims", 1))[0]
 		if t.w != nil {
-			v = b.Op("Mul", v, castLike(b, unsqueeze(b, t.w, 2), x))
+			v = b.Op("Mul", v, castLike(b, b.Unsqueeze(t.w, 2), x))
 		}
 		if y != nil {
 			v = b.Op("Add", y, v)

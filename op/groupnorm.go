@@ -84,8 +84,8 @@ func (g groupNorm) body(b *graph.Builder, n *graph.Node, in []*graph.Value) []*g
 		rows = b.Ints(0, n.Int("num_groups", 1), -1)
 	}
 	r := b.Op("Reshape", x, rows) // [N, G, C/G O]
-	d := b.Op("Sub", r, reduceMean(b, r, 1, 2))
-	variance := reduceMean(b, b.Op("Mul", d, d), 1, 2)
+	d := b.Op("Sub", r, b.ReduceMean(r, 1, 2))
+	variance := b.ReduceMean(b.Op("Mul", d, d), 1, 2)
 	h := b.Op("Mul", d, b.Op("Reciprocal", b.Op("Sqrt", b.Op("Add", variance, param(b, n, x, "epsilon", 1e-5)))))
 	if g.perGroup {
 		y := b.Op("Add", b.Op("Mul", h, reshape(b, in[1], -1, 1)), reshape(b, in[2], -1, 1))

@@ -40,7 +40,7 @@ var opGroupQueryAttention = Op{
 		for b := 0; b < g.B; b++ {
 			prepareItem(&g, in, q, cache, b, c.In)
 		}
-		g.ref(q, cache[0], cache[1], in2(in, 10), y, nil, nil, 0)
+		g.ref(q, cache[0], cache[1], optional(in, 10), y, nil, nil, 0)
 		setFloats(c.Out[0], y)
 		for i := range cache {
 			if t := c.out(1 + i); t != nil {
@@ -50,13 +50,6 @@ var opGroupQueryAttention = Op{
 		return nil
 	},
 	Prepare: groupQueryKernel,
-}
-
-func in2(in [][]float64, i int) []float64 {
-	if i < len(in) {
-		return in[i]
-	}
-	return nil
 }
 
 func groupQueryInfer(c *InferCall) error {

@@ -89,11 +89,12 @@ func (s *scales) times(a float32, scratch []byte) []float32 {
 	return v
 }
 
-func optional(in []*tensor.Tensor, i int) *tensor.Tensor {
+// optional is element i of a list of operands, nil if the list ends before it.
+func optional[T any](in []T, i int) (x T) {
 	if i < len(in) {
 		return in[i]
 	}
-	return nil
+	return x
 }
 
 func matmulIntegerKernel(p *Prep) (Kernel, bool) {

@@ -24,8 +24,8 @@ var (
 			if _, ok := staticIn(in); !ok {
 				return nil
 			}
-			x := addAll(b, b.Op("MatMul", in[0], in[1]), node(in, 2))
-			return jointBody(b, n, in, jointInputs{mask: 3, past: 4}, like(x, in[0]), node(in, 5))
+			x := addAll(b, b.Op("MatMul", in[0], in[1]), optional(in, 2))
+			return jointBody(b, n, in, jointInputs{mask: 3, past: 4}, like(x, in[0]), optional(in, 5))
 		},
 	}
 	opQAttention = Op{
@@ -43,7 +43,7 @@ var (
 			if _, ok := staticIn(in); !ok {
 				return nil
 			}
-			x := b.Node(microsoft, "MatMulIntegerToFloat", 1, []*graph.Value{in[0], in[1], in[3], in[4], node(in, 6), node(in, 7), in[2]})[0]
+			x := b.Node(microsoft, "MatMulIntegerToFloat", 1, []*graph.Value{in[0], in[1], in[3], in[4], optional(in, 6), optional(in, 7), in[2]})[0]
 			x.DType = tensor.Float32
 			return jointBody(b, n, in, jointInputs{mask: 5, past: 8}, x, nil)
 		},
@@ -111,12 +111,12 @@ func jointBody(b *graph.Builder, n *graph.Node, in []*graph.Value, at jointInput
 	H := n.Int("num_heads", 1)
 	attrs := []graph.Attr{graph.Int("heads", H), graph.Int("kv_heads", H), causalAttr(n), graph.Float("scale", scaleOf(n, s[0]/int(H)))}
 	S := shape[1]
-	past := node(in, at.past)
+	past := optional(in, at.past)
 	if past != nil {
 		S += past.Shape[3].Size
 	}
 	var mask *graph.Value
-	if m := node(in, at.mask); m != nil {
+	if m := optional(in, at.mask); m != nil {
 		mask = keyMask(b, n, m, x, shape[0], S)
 	}
 	mask = addAll(b, mask, bias)
@@ -128,14 +128,14 @@ func jointBody(b *graph.Builder, n *graph.Node, in []*graph.Value, at jointInput
 	if past != nil {
 		axis := []graph.Attr{graph.Int("axis", 2)}
 		of := func(i int64) *graph.Value {
-			return squeeze(b, b.Op("Slice", past, b.Ints(i), b.Ints(i+1), b.Ints(0)), 0)
+			return b.Squeeze(b.Op("Slice", past, b.Ints(i), b.Ints(i+1), b.Ints(0)), 0)
 		}
 		k, v = b.OpA("Concat", axis, of(0), k), b.OpA("Concat", axis, of(1), v)
 	}
 	y := fusedNode(b, q, k, v, mask, append(attrs, graph.Str("layout", "3443"))...)
 	outs := []*graph.Value{y, nil}
 	if n.Out(1) != nil {
-		outs[1] = b.OpA("Concat", []graph.Attr{graph.Int("axis", 0)}, unsqueeze(b, k, 0), unsqueeze(b, v, 0))
+		outs[1] = b.OpA("Concat", []graph.Attr{graph.Int("axis", 0)}, b.Unsqueeze(k, 0), b.Unsqueeze(v, 0))
 	}
 	return outs[:max(1, len(n.Outputs))]
 }

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"muster/graph"
 	"muster/internal/kernel"
 	"muster/tensor"
@@ -27,19 +29,10 @@ func (f lastForm) op() Op {
 	}
 }
 
-func has(list []int, i int) bool {
-	for _, k := range list {
-		if k == i {
-			return true
-		}
-	}
-	return false
-}
-
 func (f lastForm) infer(c *InferCall) error {
 	b := &InferCall{Node: c.Node}
 	for i, v := range c.In {
-		if v != nil && has(f.inputs, i) {
+		if v != nil && slices.Contains(f.inputs, i) {
 			if v.Shape != nil && len(v.Shape) != int(c.Node.Int("rank", 4)) {
 				return c.Errorf("input %d is %v, want rank %d", i, v.Shape, c.Node.Int("rank", 4))
 			}
@@ -60,7 +53,7 @@ func (f lastForm) infer(c *InferCall) error {
 		if v == nil {
 			continue
 		}
-		if s := v.Shape; len(s) > 1 && has(f.outputs, i) {
+		if s := v.Shape; len(s) > 1 && slices.Contains(f.outputs, i) {
 			v.Shape = append(append([]graph.Dim{s[0]}, s[2:]...), s[1])
 		}
 		c.Set(i, v.DType, v.Shape)
@@ -71,9 +64,9 @@ func (f lastForm) infer(c *InferCall) error {
 // reordered is t with its channels moved: to the front or to the end.
 func reordered(t *tensor.Tensor, front bool) *tensor.Tensor {
 	s := t.Shape
-	perm, st := lastToFirst(len(s)), s.Strides()
+	perm, st := ToFirst(len(s)), s.Strides()
 	if !front {
-		perm = firstToLast(len(s))
+		perm = ToLast(len(s))
 	}
 	shape, strides := make(tensor.Shape, len(s)), make([]int, len(s))
 	for i, p := range perm {
@@ -87,13 +80,13 @@ func reordered(t *tensor.Tensor, front bool) *tensor.Tensor {
 func (f lastForm) ref(c *Call) error {
 	b := &Call{Node: c.Node, Step: c.Step}
 	for i, t := range c.In {
-		if t != nil && has(f.inputs, i) {
+		if t != nil && slices.Contains(f.inputs, i) {
 			t = reordered(t, true)
 		}
 		b.In = append(b.In, t)
 	}
 	for i, t := range c.Out {
-		if t != nil && has(f.outputs, i) {
+		if t != nil && slices.Contains(f.outputs, i) {
 			t = tensor.New(t.DType, shapeFirst(t.Shape)...)
 		}
 		b.Out = append(b.Out, t)
@@ -102,7 +95,7 @@ func (f lastForm) ref(c *Call) error {
 		return err
 	}
 	for i, t := range c.Out {
-		if t != nil && has(f.outputs, i) {
+		if t != nil && slices.Contains(f.outputs, i) {
 			copy(t.Data, reordered(b.Out[i], false).Data)
 		}
 	}
@@ -114,7 +107,7 @@ func (f lastForm) body(b *graph.Builder, n *graph.Node, in []*graph.Value) []*gr
 	args := append([]*graph.Value{}, in...)
 	for _, i := range f.inputs {
 		if i < len(args) && args[i] != nil {
-			args[i] = transpose(b, args[i], lastToFirst(rank)...)
+			args[i] = transpose(b, args[i], ToFirst(rank)...)
 		}
 	}
 	var attrs []graph.Attr
@@ -130,12 +123,12 @@ func (f lastForm) body(b *graph.Builder, n *graph.Node, in []*graph.Value) []*gr
 	if f.inner != nil {
 		args[0].DType, args[0].Shape = in[0].DType, unknown(rank)
 		y := f.inner(b, n, args)[0]
-		return one(transpose(b, y, firstToLast(rank)...))
+		return one(transpose(b, y, ToLast(rank)...))
 	}
 	out := append([]*graph.Value{}, b.Node(f.base.Domain, f.base.Name, count, args, attrs...)...)
 	for _, i := range f.outputs {
 		if i < len(out) {
-			out[i] = transpose(b, out[i], firstToLast(rank)...)
+			out[i] = transpose(b, out[i], ToLast(rank)...)
 		}
 	}
 	return out

@@ -214,11 +214,11 @@ func layerNormGradBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*gr
 	for a := n.Int("axis", -1); a < 0; a++ {
 		axes = append(axes, a)
 	}
-	avg := func(v *graph.Value) *graph.Value { return reduceMean(b, v, 1, axes...) }
+	avg := func(v *graph.Value) *graph.Value { return b.ReduceMean(v, 1, axes...) }
 	h := b.Op("Mul", b.Op("Sub", x, mean), inv)
 	g := b.Op("Mul", dy, scale)
 	inner := b.Op("Sub", b.Op("Sub", g, avg(g)), b.Op("Mul", h, avg(b.Op("Mul", g, h))))
 	toRows := concat(b, b.Ints(-1), b.Op("Shape", scale))
-	sum := func(v *graph.Value) *graph.Value { return reduceSum(b, b.Op("Reshape", v, toRows), 0, 0) }
+	sum := func(v *graph.Value) *graph.Value { return b.ReduceSum(b.Op("Reshape", v, toRows), 0, 0) }
 	return []*graph.Value{b.Op("Mul", inv, inner), sum(b.Op("Mul", dy, h)), sum(dy)}
 }

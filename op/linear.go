@@ -171,7 +171,7 @@ func activationBody(b *graph.Builder, n *graph.Node, x *graph.Value) *graph.Valu
 	case kernel.ActClip:
 		return b.Op("Min", b.Op("Max", x, alpha()), beta())
 	case kernel.ActLeakyRelu:
-		return choose(b, b.Op("Less", x, fill(b, x, 0)), b.Op("Mul", x, alpha()), x)
+		return b.Op("Where", b.Op("Less", x, fill(b, x, 0)), b.Op("Mul", x, alpha()), x)
 	}
 	return x
 }

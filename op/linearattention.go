@@ -197,7 +197,7 @@ func linearAttentionBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*
 	if scale == 0 {
 		scale = 1 / math.Sqrt(float64(D))
 	}
-	S := node(in, 3)
+	S := optional(in, 3)
 	if S == nil {
 		shape := concat(b, axisSize(b, in[0], 0), b.Ints(KV, D, Dv))
 		S = b.OpA("ConstantOfShape", []graph.Attr{graph.Ten("value", tensor.New(in[0].DType, 1))}, shape)

@@ -22,6 +22,6 @@ var opLpNormalization = Op{
 			name = "ReduceL1"
 		}
 		s := b.Reduce(name, x, 1, n.Int("axis", -1))
-		return one(b.Op("Div", x, choose(b, b.Op("Equal", s, fill(b, x, 0)), fill(b, x, 1), s)))
+		return one(b.Op("Div", x, b.Op("Where", b.Op("Equal", s, fill(b, x, 0)), fill(b, x, 1), s)))
 	},
 }

@@ -50,7 +50,7 @@ var opLRN = Op{
 			v[i] = 1
 		}
 		setFloats(ones, v)
-		sq := unsqueeze(b, b.Op("Reshape", b.Op("Mul", x, x), b.Ints(0, 0, -1)), 1)
+		sq := b.Unsqueeze(b.Op("Reshape", b.Op("Mul", x, x), b.Ints(0, 0, -1)), 1)
 		sum := b.OpA("Conv", []graph.Attr{graph.Ints("pads", (size-1)/2, 0, size/2, 0)}, sq, b.Init("ones", ones))
 		den := b.Op("Add", b.Op("Mul", b.Op("Reshape", sum, shapeOf(b, x)), fill(b, x, float64(n.Float("alpha", 1e-4))/float64(size))), param(b, n, x, "bias", 1))
 		return one(b.Op("Mul", x, b.Op("Pow", den, fill(b, x, -float64(n.Float("beta", 0.75))))))

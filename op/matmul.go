@@ -179,11 +179,11 @@ func matmulGrad(c *GradCall) []*graph.Value {
 	}
 	y := append([]graph.Dim{}, c.Out[0].Shape...)
 	if len(w.Shape) == 1 {
-		w, dy = lift(b, w, 1), unsqueeze(b, dy, -1)
+		w, dy = lift(b, w, 1), b.Unsqueeze(dy, -1)
 		y = append(y, graph.D(1))
 	}
 	if len(x.Shape) == 1 {
-		x, dy = lift(b, x, 0), unsqueeze(b, dy, -2)
+		x, dy = lift(b, x, 0), b.Unsqueeze(dy, -2)
 		y = append(y[:len(y)-1], graph.D(1), y[len(y)-1])
 	}
 	d := make([]*graph.Value, 2)
@@ -198,7 +198,7 @@ func matmulGrad(c *GradCall) []*graph.Value {
 		full := &graph.Value{Shape: append(append([]graph.Dim{}, y[:len(y)-2]...), v.Shape[len(v.Shape)-2:]...)}
 		g = c.sumLead(g, full, v, 2)
 		if len(c.In[i].Shape) == 1 && g != nil {
-			g = squeeze(b, g, int64(i)) // x was a row, w a column
+			g = b.Squeeze(g, int64(i)) // x was a row, w a column
 		}
 		d[i] = g
 	}
@@ -207,7 +207,7 @@ func matmulGrad(c *GradCall) []*graph.Value {
 
 // lift makes a vector a matrix; its shape is set so that rules can go on with it.
 func lift(b *graph.Builder, v *graph.Value, at int64) *graph.Value {
-	m := unsqueeze(b, v, at)
+	m := b.Unsqueeze(v, at)
 	m.DType = v.DType
 	m.Shape = []graph.Dim{graph.D(1), v.Shape[0]}
 	if at == 1 {

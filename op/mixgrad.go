@@ -53,7 +53,7 @@ var opMixGrad = Op{
 			ones = append(ones, 1)
 		}
 		column := b.Op("Reshape", w, concat(b, b.Op("Shape", w), b.Ints(ones...)))
-		all := b.Op("Mul", unsqueeze(b, dy, a), column) // [P, m, t, Q]
+		all := b.Op("Mul", b.Unsqueeze(dy, a), column) // [P, m, t, Q]
 		cut := func(lo, hi int64) *graph.Value { return b.Op("Slice", shape, b.Ints(lo), b.Ints(hi), b.Ints(0)) }
 		rows := concat(b, cut(0, a), b.Op("Shape", reshape(b, idx, -1)))
 		if a != -1 {

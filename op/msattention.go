@@ -28,7 +28,7 @@ func keyMask(b *graph.Builder, n *graph.Node, mask, x *graph.Value, B, S int) *g
 		key := b.Op("Range", intScalar(b, 0), intScalar(b, int64(S)), intScalar(b, 1))
 		m := cast(b, mask, tensor.Int64)
 		part := func(i int) *graph.Value {
-			return unsqueeze(b, b.Op("Slice", m, b.Ints(int64(i*B)), b.Ints(int64((i+1)*B)), b.Ints(0)), 1, 2, 3)
+			return b.Unsqueeze(b.Op("Slice", m, b.Ints(int64(i*B)), b.Ints(int64((i+1)*B)), b.Ints(0)), 1, 2, 3)
 		}
 		seen = b.Op("Less", key, part(0))
 		if mask.Shape[0].Size == 2*B && B > 0 {
@@ -37,9 +37,9 @@ func keyMask(b *graph.Builder, n *graph.Node, mask, x *graph.Value, B, S int) *g
 	} else {
 		seen = cast(b, mask, tensor.Bool)
 		if rank == 2 {
-			seen = unsqueeze(b, seen, 1)
+			seen = b.Unsqueeze(seen, 1)
 		}
-		seen = unsqueeze(b, seen, 1)
+		seen = b.Unsqueeze(seen, 1)
 	}
 	out := b.Op("Where", seen, fill(b, x, 0), fill(b, x, float64(n.Float("mask_filter_value", -10000))))
 	return like(out, x)

@@ -123,14 +123,14 @@ func multiHeadBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 		x = b.Op("Slice", x, b.Ints(int64(i)), b.Ints(int64(i+1)), b.Ints(3))
 		return reshape(b, x, int64(m.B.Size), -1, int64(H*size))
 	}
-	q, k, v := in[0], node(in, 1), node(in, 2)
+	q, k, v := in[0], optional(in, 1), optional(in, 2)
 	switch {
 	case m.packed:
 		q, k, v = pick(in[0], 0, D), pick(in[0], 1, D), pick(in[0], 2, Dv)
 	case m.pair:
 		k, v = pick(in[1], 0, D), pick(in[1], 1, Dv)
 	}
-	if bias := node(in, 3); bias != nil {
+	if bias := optional(in, 3); bias != nil {
 		q = b.Op("Add", q, channels(b, bias, 0, H*D))
 		if !m.cross {
 			k, v = b.Op("Add", k, channels(b, bias, H*D, 2*H*D)), b.Op("Add", v, channels(b, bias, 2*H*D, 2*H*D+H*Dv))
@@ -140,20 +140,20 @@ func multiHeadBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 	outs := []*graph.Value{nil, nil, nil}
 	if m.cross {
 		layout = "3443"
-	} else if node(in, 6) != nil || n.Out(1) != nil || n.Out(2) != nil {
+	} else if optional(in, 6) != nil || n.Out(1) != nil || n.Out(2) != nil {
 		layout = "3443"
 		k, v = splitHeads(b, k, int64(H)), splitHeads(b, v, int64(H))
 	}
-	if past := node(in, 6); past != nil {
+	if past := optional(in, 6); past != nil {
 		axis := []graph.Attr{graph.Int("axis", 2)}
 		k, v = b.OpA("Concat", axis, past, k), b.OpA("Concat", axis, in[7], v)
 	}
 	S := m.P.Size + m.S.Size
 	var mask *graph.Value
-	if x := node(in, 4); x != nil {
+	if x := optional(in, 4); x != nil {
 		mask = keyMask(b, n, x, in[0], m.B.Size, S)
 	}
-	mask = addAll(b, mask, node(in, 5))
+	mask = addAll(b, mask, optional(in, 5))
 	outs[0] = fusedNode(b, q, k, v, mask, graph.Int("heads", int64(H)), graph.Int("kv_heads", int64(H)), graph.Str("layout", layout), causalAttr(n), graph.Float("scale", scaleOf(n, D)))
 	outs[1], outs[2] = k, v
 	return outs[:max(1, len(n.Outputs))]

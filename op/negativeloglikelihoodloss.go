@@ -22,17 +22,10 @@ var opNegativeLogLikelihoodLoss = Op{
 		return nil
 	},
 	Grad: func(c *GradCall) []*graph.Value {
-		hot, scale := labelSlope(c.B, c.Node, c.DOut[0], c.In[0], c.In[1], inputAt(c.In, 2))
-		return one(c.B.Op("Mul", c.B.Op("Neg", hot), unsqueeze(c.B, scale, 1)))
+		hot, scale := labelSlope(c.B, c.Node, c.DOut[0], c.In[0], c.In[1], optional(c.In, 2))
+		return one(c.B.Op("Mul", c.B.Op("Neg", hot), c.B.Unsqueeze(scale, 1)))
 	},
 	Prepare: func(p *Prep) (Kernel, bool) { return nllKernel(p) },
-}
-
-func inputAt(in []*graph.Value, i int) *graph.Value {
-	if i < len(in) {
-		return in[i]
-	}
-	return nil
 }
 
 // nllKernel is for any rank; the losses are added by kernel.Sum.
@@ -53,10 +46,5 @@ func nllKernel(p *Prep) (Kernel, bool) {
 			}
 		}
 	})
-	return Kernel{Scratch: 4*2*n + 64,
-		Check: func(in []*tensor.Tensor) error { return labelCheck(in[1], C, ignore) },
-		Run: func(in, out []*tensor.Tensor, scratch []byte) {
-			each(in, out, scratch)
-			finishLoss(out[0].Float32s(), floatsIn(scratch), n, reduction)
-		}}, true
+	return lossKernel(each, n, C, ignore, reduction), true
 }

@@ -187,7 +187,7 @@ func padGrad(c *GradCall) []*graph.Value {
 	if n.Str("mode", "constant") == "constant" {
 		d[0] = unpad(c)
 		if len(c.In) > 2 && c.In[2] != nil && c.Need[2] {
-			all := func(v *graph.Value) *graph.Value { return reduceSum(b, reshape(b, v, -1), 0, 0) }
+			all := func(v *graph.Value) *graph.Value { return b.ReduceSum(reshape(b, v, -1), 0, 0) }
 			d[2] = reshapeLike(b, b.Op("Sub", all(dy), all(d[0])), c.In[2])
 		}
 		return d

@@ -199,7 +199,7 @@ var opMaxPoolGrad = Op{
 	Body: func(b *graph.Builder, _ *graph.Node, in []*graph.Value) []*graph.Value {
 		// A product with the one-hot rows of the indices.
 		total := b.OpA("ReduceProd", []graph.Attr{graph.Int("keepdims", 0)}, b.Op("Shape", in[2]))
-		values := concat(b, unsqueeze(b, fill(b, in[0], 0), 0), unsqueeze(b, fill(b, in[0], 1), 0))
+		values := concat(b, b.Unsqueeze(fill(b, in[0], 0), 0), b.Unsqueeze(fill(b, in[0], 1), 0))
 		hot := b.Op("OneHot", reshape(b, in[1], -1), total, values) // [dY's elements, X's elements]
 		return one(reshapeTo(b, b.Op("MatMul", reshape(b, in[0], 1, -1), hot), b.Op("Shape", in[2])))
 	},

@@ -45,10 +45,10 @@ var opPRelu = Op{
 		b, dy, x := c.B, c.DOut[0], c.In[0]
 		up, zero, d := positive(b, x), fill(b, x, 0), make([]*graph.Value, 2)
 		if c.Need[0] {
-			d[0] = choose(b, up, dy, b.Op("Mul", dy, c.In[1]))
+			d[0] = b.Op("Where", up, dy, b.Op("Mul", dy, c.In[1]))
 		}
 		if c.Need[1] {
-			d[1] = c.sumTo(choose(b, up, zero, b.Op("Mul", dy, x)), c.Out[0], c.In[1])
+			d[1] = c.sumTo(b.Op("Where", up, zero, b.Op("Mul", dy, x)), c.Out[0], c.In[1])
 		}
 		return d
 	},

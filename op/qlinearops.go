@@ -54,13 +54,13 @@ func (q qop) op() Op {
 		Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 			x := make([]*graph.Value, q.operands)
 			for i := range x {
-				x[i] = dequantized(b, in[3*i], in[3*i+1], node(in, 3*i+2))
+				x[i] = dequantized(b, in[3*i], in[3*i+1], optional(in, 3*i+2))
 			}
 			y := q.body(b, n, x)
 			if y == nil {
 				return nil
 			}
-			return one(quantizedLike(b, y, in[at], node(in, at+1), in[0]))
+			return one(quantizedLike(b, y, in[at], optional(in, at+1), in[0]))
 		},
 	}
 }
@@ -68,7 +68,7 @@ func (q qop) op() Op {
 // asScalar makes a vector of one element a scalar, which every opset takes.
 func asScalar(b *graph.Builder, x *graph.Value) *graph.Value {
 	if x != nil && len(x.Shape) == 1 {
-		return squeeze(b, x, 0)
+		return b.Squeeze(x, 0)
 	}
 	return x
 }
@@ -131,7 +131,7 @@ var (
 	opQLinearAveragePool = qop{name: "QLinearAveragePool", operands: 1, attrs: "auto_pad ceil_mode channels_last count_include_pad kernel_shape pads strides",
 		rule: func(c *InferCall) ([]graph.Dim, error) { return c.pooled(opAveragePool) }, body: func(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Value {
 			return withChannelsFirst(b, n, x[0], func(x *graph.Value) *graph.Value {
-				return b.OpA("AveragePool", withoutAttr(n.Attrs, "channels_last"), x)
+				return b.OpA("AveragePool", graph.Without(n.Attrs, "channels_last"), x)
 			})
 		}}.op()
 	opQLinearGlobalAveragePool = qop{name: "QLinearGlobalAveragePool", operands: 1, attrs: "channels_last",
@@ -153,22 +153,9 @@ func qlinearSoftmax(b *graph.Builder, n *graph.Node, x []*graph.Value) *graph.Va
 		flat := b.OpA("Flatten", []graph.Attr{graph.Int("axis", int64(a))}, x[0])
 		return reshapeLike(b, soft(flat, 1), x[0])
 	}
-	perm := make([]int64, r)
-	for i := range perm {
-		perm[i] = int64(i)
-	}
+	perm := axisRange(0, r)
 	perm[a], perm[r-1] = perm[r-1], perm[a]
 	return transpose(b, soft(transpose(b, x[0], perm...), -1), perm...)
-}
-
-func withoutAttr(attrs []graph.Attr, name string) []graph.Attr {
-	var out []graph.Attr
-	for _, a := range attrs {
-		if a.Name != name {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // pooled is the shape that a pooling operator gives input 0.
@@ -185,7 +172,7 @@ func (c *InferCall) pooled(o Op) ([]graph.Dim, error) {
 		s = append([]graph.Dim{s[0], s[len(s)-1]}, s[1:len(s)-1]...)
 	}
 	out := &graph.Value{}
-	n := &graph.Node{Name: c.Node.Name, Op: o.Name, Attrs: withoutAttr(c.Node.Attrs, "channels_last")}
+	n := &graph.Node{Name: c.Node.Name, Op: o.Name, Attrs: graph.Without(c.Node.Attrs, "channels_last")}
 	if err := o.Infer(&InferCall{Node: n, In: []*graph.Value{{DType: tensor.Float32, Shape: s}}, Out: []*graph.Value{out}}); err != nil {
 		return nil, err
 	}
@@ -290,7 +277,7 @@ var opQGemm = Op{
 			W = transpose(b, W, 1, 0) // a zero point may be one for every column
 		}
 		y := b.Op("MatMul", A, num(W, in[5]))
-		if C := node(in, 6); C != nil {
+		if C := optional(in, 6); C != nil {
 			y = b.Op("Add", y, cast(b, C, tensor.Float32))
 		}
 		scale := b.Op("Mul", asScalar(b, in[1]), in[4])
@@ -298,8 +285,8 @@ var opQGemm = Op{
 			scale = b.Op("Mul", scale, b.Scalar(alpha))
 		}
 		y = b.Op("Mul", y, scale)
-		if s := node(in, 7); s != nil {
-			zero := node(in, 8)
+		if s := optional(in, 7); s != nil {
+			zero := optional(in, 8)
 			if zero == nil {
 				zero = b.Init("zero", tensor.New(tensor.Uint8))
 			}

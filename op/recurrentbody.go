@@ -40,10 +40,10 @@ func recurrentBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.
 		c := cellBuilder{unroller: w, acts: r.acts[d], w: part(in[1], d, 0), r: part(in[2], d, 0), bias: part(get(3), d, 0), p: part(get(7), d, 0),
 			h: part(get(5), d, stateAxis), c: part(get(6), d, stateAxis)}
 		all := c.run(w.reversed(x, d))
-		y = append(y, unsqueeze(b, w.reversed(all, d), 1))
-		yh = append(yh, unsqueeze(b, c.h, int64(stateAxis)))
+		y = append(y, b.Unsqueeze(w.reversed(all, d), 1))
+		yh = append(yh, b.Unsqueeze(c.h, int64(stateAxis)))
 		if len(n.Outputs) > 2 {
-			yc = append(yc, unsqueeze(b, c.c, int64(stateAxis)))
+			yc = append(yc, b.Unsqueeze(c.c, int64(stateAxis)))
 		}
 	}
 	join := func(v []*graph.Value, axis int) *graph.Value {
@@ -131,12 +131,12 @@ func (c *cellBuilder) run(x *graph.Value) *graph.Value {
 		}
 		out := h
 		if c.lens != nil {
-			live := unsqueeze(b, b.Op("Greater", cast(b, c.lens, tensor.Int64), b.Init("const", tensor.OfInt64([]int64{int64(t)}))), 1)
+			live := b.Unsqueeze(b.Op("Greater", cast(b, c.lens, tensor.Int64), b.Init("const", tensor.OfInt64([]int64{int64(t)}))), 1)
 			out = b.Op("Where", live, h, zero)
 			h, cell = b.Op("Where", live, h, c.h), b.Op("Where", live, cell, c.c)
 		}
 		c.h, c.c = h, cell
-		ys = append(ys, unsqueeze(b, out, 0))
+		ys = append(ys, b.Unsqueeze(out, 0))
 	}
 	if len(ys) == 1 {
 		return ys[0]

@@ -209,9 +209,9 @@ func (r reduce) gradient(c *GradCall) []*graph.Value {
 	}
 	dy, y := c.DOut[0], c.Out[0]
 	if c.Node.Int("keepdims", 1) == 0 && len(axes) > 0 {
-		dy = unsqueeze(c.B, dy, axes...)
+		dy = c.B.Unsqueeze(dy, axes...)
 		if !r.linear {
-			y = unsqueeze(c.B, y, axes...)
+			y = c.B.Unsqueeze(y, axes...)
 		}
 	}
 	return one(r.grad(c, dy, y, axes))
@@ -240,7 +240,7 @@ func extremeGrad(c *GradCall, dy, y *graph.Value, axes []int64) *graph.Value {
 	b := c.B
 	mask := cast(b, b.Op("Equal", c.In[0], y), c.In[0].DType)
 	if len(axes) > 0 {
-		dy = b.Op("Div", dy, reduceSum(b, mask, 1, axes...))
+		dy = b.Op("Div", dy, b.ReduceSum(mask, 1, axes...))
 	}
 	return b.Op("Mul", mask, dy)
 }
@@ -299,7 +299,7 @@ var (
 		grad: func(c *GradCall, dy, y *graph.Value, _ []int64) *graph.Value {
 			// x / y; where y is 0 all x are, and so is the gradient (PyTorch's subgradient of a norm).
 			b := c.B
-			safe := choose(b, b.Op("Equal", y, fill(b, c.In[0], 0)), fill(b, c.In[0], 1), y)
+			safe := b.Op("Where", b.Op("Equal", y, fill(b, c.In[0], 0)), fill(b, c.In[0], 1), y)
 			return b.Op("Mul", c.In[0], b.Op("Div", dy, safe))
 		}, fast: fastNorm}
 	logSum = reduce{name: "ReduceLogSum", f: sum.f, post: detmath.Log,
@@ -311,7 +311,7 @@ var (
 			// e^(x - y): a softmax. Where all x are -Inf, so is y, and the gradient is 0.
 			b, x := c.B, c.In[0]
 			none := b.Op("Equal", y, fill(b, x, math.Inf(-1)))
-			return b.Op("Mul", b.Op("Exp", b.Op("Sub", x, choose(b, none, fill(b, x, 0), y))), dy)
+			return b.Op("Mul", b.Op("Exp", b.Op("Sub", x, b.Op("Where", none, fill(b, x, 0), y))), dy)
 		}, fast: fastLogSumExp}
 )
 
@@ -322,10 +322,10 @@ func prodGrad(c *GradCall, dy, _ *graph.Value, axes []int64) *graph.Value {
 		return dy
 	}
 	zero := b.Op("Equal", x, fill(b, x, 0))
-	safe, one := choose(b, zero, fill(b, x, 1), x), cast(b, zero, x.DType)
+	safe, one := b.Op("Where", zero, fill(b, x, 1), x), cast(b, zero, x.DType)
 	others := b.Op("Sub", b.Reduce("ReduceSum", one, 1, axes...), one) // zeros among the others
 	d := b.Op("Div", b.Reduce("ReduceProd", safe, 1, axes...), safe)
-	return b.Op("Mul", dy, choose(b, b.Op("Equal", others, fill(b, x, 0)), d, fill(b, x, 0)))
+	return b.Op("Mul", dy, b.Op("Where", b.Op("Equal", others, fill(b, x, 0)), d, fill(b, x, 0)))
 }
 
 var (

@@ -83,7 +83,7 @@ func rmsBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value 
 	for a := wrap(n.Int("axis", -1), len(in[0].Shape)); a < len(in[0].Shape); a++ {
 		axes = append(axes, int64(a))
 	}
-	mean := reduceMean(b, b.Op("Mul", x, x), 1, axes...)
+	mean := b.ReduceMean(b.Op("Mul", x, x), 1, axes...)
 	inv := b.Op("Reciprocal", b.Op("Sqrt", b.Op("Add", mean, fill(b, x, float64(n.Float("epsilon", 1e-5))))))
 	y := b.Op("Mul", x, inv)
 	if d != wide {

@@ -24,7 +24,7 @@ func roiAlignBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.V
 			at := b.Op("Add", base, b.Op("Add", s.lin(reshape(b, u.at, -1, int64(r.h*r.ratio), 1), float64(W), 0), reshape(b, v.at, -1, 1, int64(r.w*r.ratio))))
 			w := b.Op("Mul", reshape(b, u.w, -1, int64(r.h*r.ratio), 1), reshape(b, v.w, -1, 1, int64(r.w*r.ratio)))
 			rows := b.OpA("Gather", []graph.Attr{graph.Int("axis", 0)}, pixels, cast(b, at, tensor.Int64))
-			all = append(all, b.Op("Mul", rows, castLike(b, unsqueeze(b, w, 3), x))) // [R, h s, w s, C]
+			all = append(all, b.Op("Mul", rows, castLike(b, b.Unsqueeze(w, 3), x))) // [R, h s, w s, C]
 		}
 	}
 	C := int64(x.Shape[1].Size)
@@ -33,7 +33,7 @@ func roiAlignBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.V
 	}
 	var y *graph.Value
 	if r.mode == "avg" {
-		y = reduceMean(b, bins(b.Op("Sum", all...)), 0, 2, 4)
+		y = b.ReduceMean(bins(b.Op("Sum", all...)), 0, 2, 4)
 	} else {
 		y = b.ReduceMax(bins(b.Op("Max", all...)), 0, 2, 4)
 	}

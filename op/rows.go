@@ -17,9 +17,14 @@ func floatsIn(scratch []byte) []float32 {
 
 // rowKernel splits rows of cols elements over tasks.
 func rowKernel(rows, cols int, f func(in, out []*tensor.Tensor, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
+	return rowKernelScratch(rows, cols, func(in, out []*tensor.Tensor, _ []byte, lo, hi int) { f(in, out, lo, hi) })
+}
+
+// rowKernelScratch is rowKernel for bodies that need the scratch.
+func rowKernelScratch(rows, cols int, f func(in, out []*tensor.Tensor, scratch []byte, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
 	per := rowsPer(cols)
-	return split((rows+per-1)/per, func(in, out []*tensor.Tensor, _ []byte, task int) {
-		f(in, out, task*per, min(rows, (task+1)*per))
+	return split((rows+per-1)/per, func(in, out []*tensor.Tensor, scratch []byte, task int) {
+		f(in, out, scratch, task*per, min(rows, (task+1)*per))
 	})
 }
 
@@ -250,12 +255,4 @@ func qlinearKernel(p *Prep, requant bool) (Kernel, bool) {
 		}
 		g.Run(scratch)
 	}}, true
-}
-
-// rowKernelScratch is rowKernel for bodies that need the scratch.
-func rowKernelScratch(rows, cols int, f func(in, out []*tensor.Tensor, scratch []byte, lo, hi int)) func(in, out []*tensor.Tensor, scratch []byte) {
-	per := rowsPer(cols)
-	return split((rows+per-1)/per, func(in, out []*tensor.Tensor, scratch []byte, task int) {
-		f(in, out, scratch, task*per, min(rows, (task+1)*per))
-	})
 }

@@ -146,14 +146,6 @@ func withBatch(lead, s []graph.Dim) []graph.Dim {
 	return append(append([]graph.Dim{}, lead...), s...)
 }
 
-// axisIn counts a negative axis from the end; false if it is outside.
-func axisIn(axis int64, rank int) (int, bool) {
-	if axis < 0 {
-		axis += int64(rank)
-	}
-	return int(axis), axis >= 0 && axis < int64(rank)
-}
-
 func scan(c *Call) error {
 	f, err := scanFormOf(c.Node, 0)
 	if err != nil {

@@ -195,7 +195,7 @@ func (s scatterRule) grad(how string) []*graph.Value {
 	b, x, u, dy := s.c.B, s.c.In[0], s.c.In[2], s.c.DOut[0]
 	switch how {
 	case "none":
-		return []*graph.Value{s.put(dy, zerosLike(b, u), "none"), nil, s.get(dy)}
+		return []*graph.Value{s.put(dy, ZerosLike(b, u), "none"), nil, s.get(dy)}
 	case "add":
 		return []*graph.Value{dy, nil, s.get(dy)}
 	case "mul":
@@ -214,7 +214,7 @@ func (s scatterRule) product(x, u, dy *graph.Value) []*graph.Value {
 	zero, one := fill(b, u, 0), fill(b, u, 1)
 	isZero := b.Op("Equal", u, zero)
 	safe := b.Op("Where", isZero, one, u)
-	all, ones := zerosLike(b, x), b.Op("Add", zerosLike(b, x), one)
+	all, ones := ZerosLike(b, x), b.Op("Add", ZerosLike(b, x), one)
 	zeros := s.get(s.put(all, cast(b, isZero, u.DType), "add"))
 	rest := s.get(b.Op("Mul", b.Op("Mul", dy, x), s.put(ones, safe, "mul"))) // without the zeros
 	atZero := b.Op("Where", b.Op("Equal", zeros, one), rest, zero)

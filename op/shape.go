@@ -82,13 +82,19 @@ func (c *InferCall) broadcastDims(shapes ...[]graph.Dim) ([]graph.Dim, error) {
 
 // axis returns a in [0, rank), counting negative ones from the end.
 func axis(place string, a int64, rank int) (int, error) {
-	if a < int64(-rank) || a >= int64(rank) {
+	k, ok := axisIn(a, rank)
+	if !ok {
 		return 0, fault.New(fault.Mismatch, place, "axis %d is not in a tensor of rank %d", a, rank)
 	}
-	if a < 0 {
-		a += int64(rank)
+	return k, nil
+}
+
+// axisIn counts a negative axis from the end; false if it is outside.
+func axisIn(axis int64, rank int) (int, bool) {
+	if axis < 0 {
+		axis += int64(rank)
 	}
-	return int(a), nil
+	return int(axis), axis >= 0 && axis < int64(rank)
 }
 
 // wrap is axis for values that a shape rule has checked.

@@ -41,13 +41,13 @@ func skipNormOp(name string, simplified bool) Op {
 			return nil
 		},
 		Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
-			x := addAll(b, in[0], in[1], node(in, bias))
+			x := addAll(b, in[0], in[1], optional(in, bias))
 			attrs := []graph.Attr{graph.Int("axis", -1), graph.Float("epsilon", n.Float("epsilon", 1e-12))}
 			if simplified {
 				y := b.Node("", "SimplifiedLayerNormalization", 2, []*graph.Value{x, in[2]}, attrs...)
 				return []*graph.Value{y[0], b.Op("Identity", y[1]), y[1], x}
 			}
-			y := b.Node("", "LayerNormalization", 3, []*graph.Value{x, in[2], node(in, 3)}, attrs...)
+			y := b.Node("", "LayerNormalization", 3, []*graph.Value{x, in[2], optional(in, 3)}, attrs...)
 			return []*graph.Value{y[0], y[1], y[2], x}
 		},
 	}
@@ -101,9 +101,9 @@ var opEmbedLayerNormalization = Op{
 		look := func(table, at *graph.Value) *graph.Value {
 			return b.OpA("Gather", []graph.Attr{graph.Int("axis", 0)}, table, at)
 		}
-		pos := node(in, 8)
+		pos := optional(in, 8)
 		if pos == nil {
-			pos = unsqueeze(b, b.Op("Range", intScalar(b, 0), sizeScalar(b, in[0], 1), intScalar(b, 1)), 0)
+			pos = b.Unsqueeze(b.Op("Range", intScalar(b, 0), sizeScalar(b, in[0], 1), intScalar(b, 1)), 0)
 		}
 		x := b.Op("Add", look(in[2], in[0]), look(in[3], pos))
 		if in[1] != nil {
@@ -112,12 +112,12 @@ var opEmbedLayerNormalization = Op{
 		y := b.Node("", "LayerNormalization", 1, []*graph.Value{x, in[5], in[6]}, graph.Int("axis", -1), graph.Float("epsilon", n.Float("epsilon", 1e-12)))[0]
 		outs := []*graph.Value{y, nil, x}
 		if n.Out(1) != nil {
-			ones := node(in, 7)
+			ones := optional(in, 7)
 			if ones == nil {
 				ones = b.Op("Mul", cast(b, in[0], tensor.Int64), intScalar(b, 0))
 			}
 			ones = cast(b, b.Op("Equal", cast(b, ones, tensor.Int64), intScalar(b, 1)), tensor.Int32)
-			outs[1] = reduceSum(b, ones, 0, 1)
+			outs[1] = b.ReduceSum(ones, 0, 1)
 		}
 		return outs[:max(1, len(n.Outputs))]
 	},

@@ -194,7 +194,7 @@ func (c *GradCall) taken(d graph.Dim, size *graph.Value, s span) *graph.Value {
 		}
 		return b.Ints(v...)
 	}
-	if opset(b) < 11 { // no Range
+	if b.Version() < 11 { // no Range
 		c.Fail("the size of a sliced axis is not known")
 		return nil
 	}

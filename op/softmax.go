@@ -102,7 +102,7 @@ func softmaxGrad(c *GradCall, flat, logarithm bool) *graph.Value {
 	}
 	var dx *graph.Value
 	if logarithm {
-		dx = b.Op("Sub", dy, b.Op("Mul", b.Op("Exp", y), reduceSum(b, dy, 1, a)))
+		dx = b.Op("Sub", dy, b.Op("Mul", b.Op("Exp", y), b.ReduceSum(dy, 1, a)))
 	} else {
 		dx = b.Node(graph.Domain, "SoftmaxGrad", 1, []*graph.Value{dy, y}, graph.Int("axis", a))[0]
 	}
@@ -140,7 +140,7 @@ var opSoftmaxGrad = Op{
 		return nil
 	},
 	Body: func(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
-		dot := reduceSum(b, b.Op("Mul", in[0], in[1]), 1, n.Int("axis", -1))
+		dot := b.ReduceSum(b.Op("Mul", in[0], in[1]), 1, n.Int("axis", -1))
 		return one(b.Op("Mul", in[1], b.Op("Sub", in[0], dot)))
 	},
 	Prepare: func(p *Prep) (Kernel, bool) {

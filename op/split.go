@@ -50,7 +50,7 @@ func splitOp(since, maxIn int, attrs string) Op {
 			parts := make([]*graph.Value, len(c.Out))
 			for i, y := range c.Out {
 				if parts[i] = c.DOut[i]; parts[i] == nil {
-					parts[i] = zerosLike(c.B, y)
+					parts[i] = ZerosLike(c.B, y)
 				}
 			}
 			return one(c.B.OpA("Concat", []graph.Attr{graph.Int("axis", c.Node.Int("axis", 0))}, parts...))

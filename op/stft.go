@@ -128,7 +128,7 @@ func stftRows(s tensor.Shape, f framing) rowTransform {
 func stftBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value {
 	num := func(v int64) *graph.Value { return b.Init("const", tensor.OfInt64([]int64{v})) }
 	scalar := func(v *graph.Value) *graph.Value { return b.Op("Reshape", cast(b, v, tensor.Int64), b.Ints()) }
-	x, window, length := in[0], inputAt(in, 2), inputAt(in, 3)
+	x, window, length := in[0], optional(in, 2), optional(in, 3)
 	T := b.Op("Gather", b.Op("Shape", x), num(1))
 	L := T
 	switch {
@@ -138,13 +138,13 @@ func stftBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph.Value
 		L = b.Op("Gather", b.Op("Shape", window), num(0))
 	}
 	starts := b.Op("Range", num(0), b.Op("Add", b.Op("Sub", T, L), num(1)), scalar(in[1]))
-	at := b.Op("Add", unsqueeze(b, starts, 1), unsqueeze(b, b.Op("Range", num(0), L, num(1)), 0))
+	at := b.Op("Add", b.Unsqueeze(starts, 1), b.Unsqueeze(b.Op("Range", num(0), L, num(1)), 0))
 	frames := b.OpA("Gather", []graph.Attr{graph.Int("axis", 1)}, x, at)
 	if window != nil {
-		frames = b.Op("Mul", frames, unsqueeze(b, window, 1))
+		frames = b.Op("Mul", frames, b.Unsqueeze(window, 1))
 	}
 	half := []graph.Attr{graph.Int("onesided", n.Int("onesided", 1))}
-	if opset(b) >= 20 {
+	if b.Version() >= 20 {
 		return one(b.OpA("DFT", half, frames, nil, num(2)))
 	}
 	return one(b.OpA("DFT", append(half, graph.Int("axis", 2)), frames))

@@ -20,7 +20,7 @@ type strided struct {
 
 // newStrided merges axes that are contiguous with each other and drops those of size 1.
 func newStrided(d tensor.DType, shape tensor.Shape, strides []int, base int) (strided, bool) {
-	s := strided{size: d.Bits() / 8, base: base, outer: 1, inner: 1}
+	s := strided{size: d.Bits() / 8, base: base}
 	for i, n := range shape {
 		if n == 1 {
 			continue
@@ -36,6 +36,13 @@ func newStrided(d tensor.DType, shape tensor.Shape, strides []int, base int) (st
 		s.shape[s.axes], s.stride[s.axes] = n, strides[i]
 		s.axes++
 	}
+	s.takeInner()
+	return s, true
+}
+
+// takeInner splits the axes into the last, which rows run along, and those before.
+func (s *strided) takeInner() {
+	s.inner, s.outer = 1, 1
 	if s.axes > 0 {
 		s.axes--
 		s.inner, s.step = s.shape[s.axes], s.stride[s.axes]
@@ -43,7 +50,6 @@ func newStrided(d tensor.DType, shape tensor.Shape, strides []int, base int) (st
 	for _, n := range s.shape[:s.axes] {
 		s.outer *= n
 	}
-	return s, true
 }
 
 // rowsPerTask is how many inner rows one task copies.
@@ -231,10 +237,7 @@ func constantOfShapeKernel(p *Prep) (Kernel, bool) {
 		copy(value, a.T.Data)
 	}
 	return Kernel{Run: serial(func(_, out []*tensor.Tensor) {
-		d := out[0].Data
-		for n := copy(d, value); n > 0 && n < len(d); n *= 2 {
-			copy(d[n:], d[:n])
-		}
+		fillBytes(out[0].Data, value)
 	})}, true
 }
 
@@ -269,15 +272,9 @@ func mergeAxes(shape tensor.Shape, strides ...[]int) merged {
 
 // fixedStrided is newStrided for axes that are merged already.
 func fixedStrided(shape, stride []int) strided {
-	s := strided{size: 4, outer: 1, inner: 1}
+	s := strided{size: 4}
 	s.axes = copy(s.shape[:], shape)
 	copy(s.stride[:], stride)
-	if s.axes > 0 {
-		s.axes--
-		s.inner, s.step = s.shape[s.axes], s.stride[s.axes]
-	}
-	for _, n := range s.shape[:s.axes] {
-		s.outer *= n
-	}
+	s.takeInner()
 	return s
 }

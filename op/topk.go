@@ -42,7 +42,7 @@ func topKOp(since, maxIn int, attrs string) Op {
 			if c.DOut[0] == nil {
 				return one(nil)
 			}
-			return one(c.B.Node(graph.Domain, "ScatterElements", 1, []*graph.Value{zerosLike(c.B, c.In[0]), c.Node.Outputs[1], c.DOut[0]},
+			return one(c.B.Node(graph.Domain, "ScatterElements", 1, []*graph.Value{ZerosLike(c.B, c.In[0]), c.Node.Outputs[1], c.DOut[0]},
 				graph.Int("axis", c.Node.Int("axis", -1)), graph.Str("reduction", "add"))[0])
 		},
 		Prepare: topKKernel,

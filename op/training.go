@@ -83,7 +83,7 @@ var (
 		t, unit := cast(b, T, X.DType), fill(b, X, 1)
 		later := b.Op("Greater", T, b.Init("zero", tensor.OfInt64([]int64{0})))
 		bias := func(base float64) *graph.Value { return b.Op("Sub", unit, b.Op("Pow", fill(b, X, base), t)) }
-		rate := choose(b, later, b.Op("Div", b.Op("Mul", R, b.Op("Sqrt", bias(beta))), bias(alpha)), R)
+		rate := b.Op("Where", later, b.Op("Div", b.Op("Mul", R, b.Op("Sqrt", bias(beta))), bias(alpha)), R)
 		d := b.Op("Div", b.Op("Mul", rate, V), b.Op("Add", b.Op("Sqrt", H), fill(b, X, float(n, "epsilon", 0))))
 		keep := fill(b, X, 1-float(n, "norm_coefficient_post", 0))
 		return []*graph.Value{b.Op("Mul", keep, b.Op("Sub", X, d)), V, H}
@@ -93,7 +93,7 @@ var (
 		X, G := in[0], in[1]
 		alpha := fill(b, X, float(n, "alpha", 0))
 		later := b.Op("Greater", T, b.Init("zero", tensor.OfInt64([]int64{0})))
-		beta := choose(b, later, fill(b, X, float(n, "beta", 0)), fill(b, X, 1))
+		beta := b.Op("Where", later, fill(b, X, float(n, "beta", 0)), fill(b, X, 1))
 		V := b.Op("Add", b.Op("Mul", alpha, in[2]), b.Op("Mul", beta, G))
 		step := V
 		if n.Str("mode", "standard") == "nesterov" {

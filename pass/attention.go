@@ -75,19 +75,9 @@ func absorb(n *graph.Node, at int) bool {
 	}
 	copy(n.Inputs[at:], roots[:])
 	for _, a := range []graph.Attr{graph.Int("packed", 1), graph.Int("size", size[0]), graph.Int("v_size", size[2]), graph.Int("q_offset", from[0]), graph.Int("k_offset", from[1]), graph.Int("v_offset", from[2])} {
-		n.Attrs = append(withoutAttr(n.Attrs, a.Name), a)
+		n.Attrs = append(graph.Without(n.Attrs, a.Name), a)
 	}
 	return true
-}
-
-func withoutAttr(attrs []graph.Attr, name string) []graph.Attr {
-	var out []graph.Attr
-	for _, a := range attrs {
-		if a.Name != name {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // matched is a pattern that was found.

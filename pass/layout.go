@@ -32,7 +32,7 @@ func (l *last) of(v *graph.Value) *graph.Value {
 	if t := l.twin[v]; t != nil {
 		return t
 	}
-	t := l.b.OpA("Transpose", []graph.Attr{graph.Ints("perm", toLast(len(v.Shape))...)}, v)
+	t := l.b.OpA("Transpose", []graph.Attr{graph.Ints("perm", op.ToLast(len(v.Shape))...)}, v)
 	l.shape(t, v)
 	l.twin[v] = t
 	return t
@@ -44,26 +44,10 @@ func (l *last) shape(t, v *graph.Value) {
 	t.Shape = append(append([]graph.Dim{v.Shape[0]}, v.Shape[2:]...), v.Shape[1])
 }
 
-func toLast(rank int) []int64 {
-	p := []int64{0}
-	for i := 2; i < rank; i++ {
-		p = append(p, int64(i))
-	}
-	return append(p, 1)
-}
-
-func toFirst(rank int) []int64 {
-	p := []int64{0, int64(rank - 1)}
-	for i := 1; i < rank-1; i++ {
-		p = append(p, int64(i))
-	}
-	return p
-}
-
 // became makes t the twin of v and lets readers of v that stay outside read a Transpose of it.
 func (l *last) became(v, t *graph.Value) {
 	l.shape(t, v)
-	back := l.b.OpA("Transpose", []graph.Attr{graph.Ints("perm", toFirst(len(v.Shape))...)}, t)
+	back := l.b.OpA("Transpose", []graph.Attr{graph.Ints("perm", op.ToFirst(len(v.Shape))...)}, t)
 	back.DType, back.Shape = v.DType, v.Shape
 	l.b.G.Replace(v, back)
 	l.twin[back] = t
@@ -175,8 +159,7 @@ func (l *last) form(n *graph.Node, f form) bool {
 		case slices.Contains(f.out, i):
 			l.became(v, outs[i])
 		default:
-			outs[i].DType, outs[i].Shape = v.DType, v.Shape
-			l.b.G.Replace(v, outs[i])
+			instead(l.b.G, v, outs[i])
 		}
 	}
 	return true
@@ -211,7 +194,7 @@ func (l *last) resize(n *graph.Node) bool {
 // reorder moves the entry of the channels to the end of a vector of one entry per axis.
 func reorder(t *tensor.Tensor) *tensor.Tensor {
 	out, size := t.Clone(), t.DType.Bits()/8
-	for i, p := range toLast(t.Elems()) {
+	for i, p := range op.ToLast(t.Elems()) {
 		copy(out.Data[i*size:(i+1)*size], t.Data[int(p)*size:])
 	}
 	return out
@@ -235,8 +218,7 @@ func (l *last) channelSum(n *graph.Node) bool {
 		return false
 	}
 	s := l.b.ReduceSum(l.of(x), 0, axes...)
-	s.DType, s.Shape = y.DType, y.Shape
-	l.b.G.Replace(y, s)
+	instead(l.b.G, y, s)
 	return true
 }
 
@@ -248,7 +230,7 @@ func (l *last) expand(n *graph.Node) bool {
 	}
 	s, _ := y.Static()
 	var shape []int64
-	for _, i := range toLast(len(s)) {
+	for _, i := range op.ToLast(len(s)) {
 		shape = append(shape, int64(s[i]))
 	}
 	l.became(y, l.b.Op("Expand", l.of(x), l.b.Ints(shape...)))
@@ -261,14 +243,18 @@ func (l *last) global(n *graph.Node) bool {
 	if !spatialValue(x) || l.twin[x] == nil {
 		return false
 	}
+	l.became(n.Outputs[0], l.average(x))
+	return true
+}
+
+// average is the mean of x, which has a twin, over all spatial axes, with the channels last.
+func (l *last) average(x *graph.Value) *graph.Value {
 	s, _ := x.Static()
 	var kernel []int64
 	for _, d := range s[2:] {
 		kernel = append(kernel, int64(d))
 	}
-	l.became(n.Outputs[0], l.b.Node(graph.Domain, "AveragePoolNHWC", 1, []*graph.Value{l.of(x)},
-		graph.Ints("kernel_shape", kernel...), graph.Int("rank", int64(len(s))))[0])
-	return true
+	return l.b.Node(graph.Domain, "AveragePoolNHWC", 1, []*graph.Value{l.of(x)}, graph.Ints("kernel_shape", kernel...), graph.Int("rank", int64(len(s))))[0]
 }
 
 // mean is a ReduceMean over all spatial axes.
@@ -296,20 +282,13 @@ func (l *last) mean(n *graph.Node) bool {
 			return false
 		}
 	}
-	y := n.Outputs[0]
-	s, _ := x.Static()
-	var kernel []int64
-	for _, d := range s[2:] {
-		kernel = append(kernel, int64(d))
-	}
-	t := l.b.Node(graph.Domain, "AveragePoolNHWC", 1, []*graph.Value{l.of(x)}, graph.Ints("kernel_shape", kernel...), graph.Int("rank", int64(rank)))[0]
+	y, t := n.Outputs[0], l.average(x)
 	if len(y.Shape) == rank {
 		l.became(y, t)
 		return true
 	}
-	flat := l.b.Op("Reshape", t, l.b.Ints(int64(s[0]), int64(s[1])))
-	flat.DType, flat.Shape = y.DType, y.Shape
-	l.b.G.Replace(y, flat)
+	flat := l.b.Op("Reshape", t, l.b.Ints(int64(x.Shape[0].Size), int64(x.Shape[1].Size)))
+	instead(l.b.G, y, flat)
 	return true
 }
 
@@ -358,9 +337,9 @@ func (l *last) along(n *graph.Node) bool {
 	if at < 0 {
 		at += int64(rank)
 	}
-	for i, p := range toLast(rank) {
+	for i, p := range op.ToLast(rank) {
 		if p == at {
-			attrs = append(without(attrs, "axis"), graph.Int("axis", int64(i)))
+			attrs = append(graph.Without(attrs, "axis"), graph.Int("axis", int64(i)))
 			break
 		}
 	}
@@ -369,16 +348,6 @@ func (l *last) along(n *graph.Node) bool {
 		l.became(n.Outputs[i], t)
 	}
 	return true
-}
-
-func without(attrs []graph.Attr, name string) []graph.Attr {
-	var out []graph.Attr
-	for _, a := range attrs {
-		if a.Name != name {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // pointwise are operators that treat every element alike, whatever its place.

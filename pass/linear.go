@@ -115,15 +115,10 @@ func isBias(v, y *graph.Value) bool {
 // next is the only reader of what l has so far, if it is one of these operators.
 func (l *product) next(r *rewrite, domain string, names ...string) *graph.Node {
 	n := r.user(l.last)
-	if n == nil || n.Domain != domain {
+	if n == nil || n.Domain != domain || !slices.Contains(names, n.Op) {
 		return nil
 	}
-	for _, name := range names {
-		if n.Op == name {
-			return n
-		}
-	}
-	return nil
+	return n
 }
 
 func (l *product) addBias(r *rewrite) {

@@ -6,8 +6,6 @@
 package pass
 
 import (
-	"fmt"
-
 	"muster/fault"
 	"muster/graph"
 	"muster/op"
@@ -73,30 +71,4 @@ func Optimize(g *graph.Graph, cfg Config) error {
 		}
 	}
 	return nil
-}
-
-// use is the only reader of v, or nil if there are several or it is a graph output.
-func use(uses map[*graph.Value][]graph.Use, v *graph.Value) *graph.Node {
-	if u := uses[v]; len(u) == 1 && u[0].Node != nil && u[0].In >= 0 {
-		return u[0].Node
-	}
-	return nil
-}
-
-// made reports whether v is made by operator name of domain.
-func made(v *graph.Value, domain, name string) bool {
-	return v != nil && v.Producer != nil && v.Producer.Op == name && v.Producer.Domain == domain
-}
-
-// fuse puts a node that makes dst's value in place of what made it.
-func fuse(b *graph.Builder, dst *graph.Value, domain, name string, in []*graph.Value, attrs ...graph.Attr) {
-	out := b.Node(domain, name, 1, in, attrs...)[0]
-	out.DType, out.Shape = dst.DType, dst.Shape
-	b.G.Replace(dst, out)
-}
-
-func must(ok bool, format string, args ...any) {
-	if !ok {
-		panic("pass: " + fmt.Sprintf(format, args...))
-	}
 }

@@ -82,8 +82,7 @@ func scalarU8(n *graph.Node) bool {
 // channelScale returns w's scale as a vector of one entry per output channel.
 func channelScale(b *graph.Builder, w *graph.Node) *graph.Value {
 	s := w.Inputs[1]
-	n, ok := w.Inputs[0].Static()
-	must(ok, "weights without a shape")
+	n := w.Inputs[0].Const.Shape
 	if len(s.Const.Shape) == 1 && s.Const.Elems() == n[1] {
 		return s
 	}

@@ -1,6 +1,9 @@
 package pass
 
 import (
+	"math"
+	"slices"
+
 	"muster/graph"
 	"muster/tensor"
 )
@@ -98,15 +101,10 @@ func (r *rewrite) maker(v *graph.Value, names ...string) *graph.Node {
 		return nil
 	}
 	n := r.now(v).Producer
-	if n == nil || n.Domain != "" {
+	if n == nil || n.Domain != "" || !slices.Contains(names, n.Op) {
 		return nil
 	}
-	for _, name := range names {
-		if n.Op == name {
-			return n
-		}
-	}
-	return nil
+	return n
 }
 
 // done carries the replacements out and returns how many there were.
@@ -142,11 +140,20 @@ func number(v *graph.Value) (float64, bool) {
 	return v.Const.Float(0), true
 }
 
-// is reports whether v is a constant close to want.
+// is reports whether v is a constant that means want: written with at least six digits, or rounded to its own dtype.
 func is(v *graph.Value, want float64) bool {
 	x, ok := number(v)
-	d := x - want
-	return ok && d < 1e-4*(1+want) && -d < 1e-4*(1+want)
+	if !ok {
+		return false
+	}
+	tol := 1e-6
+	switch v.DType {
+	case tensor.Float16:
+		tol = 1.0 / (1 << 11)
+	case tensor.BFloat16:
+		tol = 1.0 / (1 << 8)
+	}
+	return math.Abs(x-want) <= tol*math.Abs(want)
 }
 
 // sameShape reports whether both shapes are known and equal.
@@ -184,4 +191,28 @@ func near(want float64) func(*graph.Value) bool {
 // but accepts exactly v.
 func but(v *graph.Value) func(*graph.Value) bool {
 	return func(w *graph.Value) bool { return w == v }
+}
+
+// use is the only reader of v, or nil if there are several or it is a graph output.
+func use(uses map[*graph.Value][]graph.Use, v *graph.Value) *graph.Node {
+	if u := uses[v]; len(u) == 1 && u[0].Node != nil && u[0].In >= 0 {
+		return u[0].Node
+	}
+	return nil
+}
+
+// made reports whether v is made by operator name of domain.
+func made(v *graph.Value, domain, name string) bool {
+	return v != nil && v.Producer != nil && v.Producer.Op == name && v.Producer.Domain == domain
+}
+
+// fuse puts a node that makes dst's value in place of what made it.
+func fuse(b *graph.Builder, dst *graph.Value, domain, name string, in []*graph.Value, attrs ...graph.Attr) {
+	instead(b.G, dst, b.Node(domain, name, 1, in, attrs...)[0])
+}
+
+// instead puts new, which computes the same, in place of old.
+func instead(g *graph.Graph, old, new *graph.Value) {
+	new.DType, new.Shape = old.DType, old.Shape
+	g.Replace(old, new)
 }

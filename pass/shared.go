@@ -3,9 +3,9 @@ package pass
 import (
 	"encoding/binary"
 	"math"
-	"strings"
 
 	"muster/graph"
+	"muster/op"
 	"muster/tensor"
 )
 
@@ -36,6 +36,10 @@ func shared(g *graph.Graph) int {
 	}
 	var key []byte
 	for _, n := range g.Nodes {
+		o, err := op.Of(g, n)
+		if err != nil || o.Random {
+			continue
+		}
 		var ok bool
 		if key, ok = nodeKey(key[:0], n, id); !ok {
 			continue
@@ -62,15 +66,8 @@ func constKey(t *tensor.Tensor) []byte {
 	return append(append(key, 0xff), t.Data...)
 }
 
-// random are the operators whose results differ from call to call.
-var random = map[string]bool{"RandomNormal": true, "RandomNormalLike": true, "RandomUniform": true, "RandomUniformLike": true,
-	"Multinomial": true, "Bernoulli": true, "Dropout": true}
-
 // nodeKey appends what determines n's results; ok is false if it may not be shared.
 func nodeKey(key []byte, n *graph.Node, id func(*graph.Value) uint64) (_ []byte, ok bool) {
-	if random[n.Op] || strings.Contains(n.Op, "Dropout") {
-		return key, false
-	}
 	key = append(append(append(key, n.Domain...), 0), n.Op...)
 	key = binary.AppendUvarint(append(key, 0), uint64(len(n.Outputs)))
 	for i := range n.Attrs {
