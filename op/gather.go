@@ -134,7 +134,7 @@ var opGatherGrad = Op{
 		}
 		rowsOf := reshapeTo(b, dy, concat(b, lead, rows, tail)) // [P, K, Q]
 		dx := reshapeTo(b, b.Op("MatMul", hot, rowsOf), shape)
-		return []*graph.Value{addAll(b, dx, node(in, 3))}
+		return []*graph.Value{addAll(b, dx, optional(in, 3))}
 	},
 	Prepare: gatherGradKernel,
 }
