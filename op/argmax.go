@@ -95,10 +95,10 @@ func argMaxLanes[T float32 | float64 | int64](out []int64, v []T, sign T, lo, hi
 }
 
 func argMaxKernel(p *Prep, sign int) (Kernel, bool) {
-	if p.In[0].DType != tensor.Float32 {
+	P, n, Q, last := argMaxDims(p.Node, p.In[0].Shape)
+	if p.In[0].DType != tensor.Float32 || n >= 1<<24 { // rows are counted in float32
 		return Kernel{}, false
 	}
-	P, n, Q, last := argMaxDims(p.Node, p.In[0].Shape)
 	if Q == 1 {
 		return Kernel{Run: rowKernel(P, n, func(in, out []*tensor.Tensor, lo, hi int) {
 			for r := lo; r < hi; r++ {
@@ -111,27 +111,39 @@ func argMaxKernel(p *Prep, sign int) (Kernel, bool) {
 	})}, true
 }
 
-// argMaxRow looks for the extreme value first and then for its place.
+// searchBlock is how many numbers are gone over for the place of one of them.
+const searchBlock = 128
+
+// argMaxRow looks for the first (or last) block that holds the extreme value, and then for its place in there.
 func argMaxRow(x []float32, sign int, last bool) int {
-	top := kernel.Greatest(x)
+	extreme := kernel.Greatest
 	if sign < 0 {
-		top = kernel.Least(x)
+		extreme = kernel.Least
+	}
+	top, at := extreme(x[:min(len(x), searchBlock)]), 0
+	for lo := searchBlock; lo < len(x) && top == top; lo += searchBlock {
+		t := extreme(x[lo:min(len(x), lo+searchBlock)])
+		switch {
+		case sign > 0 && t > top, sign < 0 && t < top, last && t == top, t != t:
+			top, at = t, lo
+		}
 	}
 	if top != top { // a NaN wins only where it comes first
 		var i [1]int64
 		argMaxLanes(i[:], x, float32(sign), 0, 1, len(x), 1, last)
 		return int(i[0])
 	}
+	block := x[at:min(len(x), at+searchBlock)]
 	if last {
-		for i := len(x) - 1; ; i-- {
-			if x[i] == top {
-				return i
+		for i := len(block) - 1; ; i-- {
+			if block[i] == top {
+				return at + i
 			}
 		}
 	}
-	for i, v := range x {
+	for i, v := range block {
 		if v == top {
-			return i
+			return at + i
 		}
 	}
 	return 0
@@ -139,17 +151,13 @@ func argMaxRow(x []float32, sign int, last bool) int {
 
 // argMaxColumns goes over n rows, step apart, and keeps the best of every column.
 func argMaxColumns(out []int64, x []float32, sign float32, n, step int, last bool) {
-	var buf [stripCols]float32
-	best := buf[:len(out)]
-	for c := range out {
-		out[c], best[c] = 0, sign*x[c]
-	}
+	var a, b [stripCols]float32
+	best, at := a[:len(out)], b[:len(out)]
+	kernel.MapScalar(kernel.Mul, best, x[:len(out)], sign)
 	for r := 1; r < n; r++ {
-		row := x[r*step:][:len(out)]
-		for c, v := range row {
-			if v *= sign; v > best[c] || last && v == best[c] {
-				out[c], best[c] = int64(r), v
-			}
-		}
+		kernel.TopColumns(best, at, x[r*step:][:len(out)], sign, float32(r), last)
+	}
+	for c, r := range at {
+		out[c] = int64(r)
 	}
 }

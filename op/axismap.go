@@ -1,6 +1,7 @@
 package op
 
 import (
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -142,6 +143,29 @@ func (p *mapPlan) source(r int) int {
 	return row
 }
 
+// next is the source of row r, the row behind the one whose source was `from` (-2: there was none); at is its index in the last
+// leading axis. A row of the same indices before that costs no division.
+func (p *mapPlan) next(at *int, r, from int) int {
+	last := len(p.lead) - 1
+	if last < 0 {
+		return p.source(r)
+	}
+	x := &p.lead[last]
+	if from < 0 || *at+1 >= x.n {
+		*at = r % x.n
+		return p.source(r)
+	}
+	k := *at
+	*at++
+	if x.list == nil {
+		return from + x.stride
+	}
+	if x.list[k+1] < 0 {
+		return -1
+	}
+	return from + (x.list[k+1]-x.list[k])*x.stride
+}
+
 // kernel copies input i to output 0. fill returns the bytes of one element, or nil for zero.
 func (p mapPlan) kernel(i int, fill func(in []*tensor.Tensor) []byte) Kernel {
 	per := max(1, 4*chunk/max(1, p.outRow))
@@ -151,9 +175,11 @@ func (p mapPlan) kernel(i int, fill func(in []*tensor.Tensor) []byte) Kernel {
 	}
 	return Kernel{Run: split(tasks, func(in, out []*tensor.Tensor, _ []byte, task int) {
 		f := fill(in)
-		before := -2
+		before, from := -2, -2
+		at := 0
 		for r := task * per; r < min(p.rows, (task+1)*per); r++ {
-			dst, from := out[0].Data[r*p.outRow:(r+1)*p.outRow], p.source(r)
+			dst := out[0].Data[r*p.outRow : (r+1)*p.outRow]
+			from = p.next(&at, r, from)
 			switch {
 			case from < 0:
 				fillBytes(dst, f)
@@ -173,10 +199,7 @@ func (p *mapPlan) row(dst, src, fill []byte) {
 		switch p.size {
 		case 4:
 			if p.twice {
-				d := words[uint64](dst)
-				for i, v := range words[uint32](src) {
-					d[i] = uint64(v) | uint64(v)<<32
-				}
+				kernel.Twice(floatsIn(dst), floatsIn(src))
 				return
 			}
 			takeWords(words[uint32](dst), words[uint32](src), p.list, firstWord[uint32](fill))
@@ -222,7 +245,29 @@ func fillBytes(d, v []byte) {
 		clear(d)
 		return
 	}
+	switch len(v) {
+	case 1:
+		fillWords(d, v[0])
+		return
+	case 4:
+		fillWords(words[uint32](d), words[uint32](v)[0])
+		return
+	case 8:
+		fillWords(words[uint64](d), words[uint64](v)[0])
+		return
+	}
 	for n := copy(d, v); n > 0 && n < len(d); n *= 2 {
+		copy(d[n:], d[:n])
+	}
+}
+
+// fillWords writes a start and copies it.
+func fillWords[T word](d []T, v T) {
+	n := min(len(d), 32)
+	for i := range d[:n] {
+		d[i] = v
+	}
+	for ; n > 0 && n < len(d); n *= 2 {
 		copy(d[n:], d[:n])
 	}
 }

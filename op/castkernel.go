@@ -1,8 +1,6 @@
 package op
 
 import (
-	"math"
-
 	"muster/internal/kernel"
 	"muster/tensor"
 )
@@ -99,13 +97,13 @@ func fromFloat32(to tensor.DType) conversion {
 			kernel.CompareScalar(kernel.NotEqual, out.Bools()[lo:hi], in.Float32s()[lo:hi], 0)
 		}
 	case tensor.Int64:
-		return func(out, in *tensor.Tensor, lo, hi int) { truncLoop(out.Int64s()[lo:hi], in.Float32s()[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) { kernel.Truncate(out.Int64s()[lo:hi], in.Float32s()[lo:hi]) }
 	case tensor.Int32:
-		return func(out, in *tensor.Tensor, lo, hi int) { truncLoop(out.Int32s()[lo:hi], in.Float32s()[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) { kernel.Truncate(out.Int32s()[lo:hi], in.Float32s()[lo:hi]) }
 	case tensor.Int8:
-		return func(out, in *tensor.Tensor, lo, hi int) { truncLoop(out.Int8s()[lo:hi], in.Float32s()[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) { kernel.Truncate(out.Int8s()[lo:hi], in.Float32s()[lo:hi]) }
 	case tensor.Uint8:
-		return func(out, in *tensor.Tensor, lo, hi int) { truncLoop(out.Uint8s()[lo:hi], in.Float32s()[lo:hi]) }
+		return func(out, in *tensor.Tensor, lo, hi int) { kernel.Truncate(out.Uint8s()[lo:hi], in.Float32s()[lo:hi]) }
 	}
 	return nil
 }
@@ -123,24 +121,6 @@ func toInteger[T int32 | int64](from tensor.DType, dst func(*tensor.Tensor) []T)
 		return func(out, in *tensor.Tensor, lo, hi int) { convertLoop(dst(out)[lo:hi], in.Int64s()[lo:hi]) }
 	}
 	return nil
-}
-
-// truncLoop rounds towards zero; what int64 cannot hold is clamped to it before it wraps around.
-func truncLoop[T int8 | uint8 | int32 | int64](dst []T, src []float32) {
-	for i, v := range src {
-		switch {
-		case v > -0x1p63 && v < 0x1p63:
-			dst[i] = T(int64(v))
-		case v != v:
-			dst[i] = 0
-		case v > 0:
-			top := int64(math.MaxInt64)
-			dst[i] = T(top)
-		default:
-			low := int64(math.MinInt64)
-			dst[i] = T(low)
-		}
-	}
 }
 
 func convertLoop[T, F int8 | uint8 | int32 | int64 | float32 | float64](dst []T, src []F) {

@@ -2,6 +2,7 @@ package op
 
 import (
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -80,50 +81,108 @@ func cumulate[T float32 | float64 | int64](n *graph.Node, v []T, at []int, from 
 	}
 }
 
-// kernel keeps the partial results in float64, as the reference does.
+// kernel keeps the partial results in float64, as the reference does: column by column, rows as columns of a turned block.
 func (o cumulative) kernel(p *Prep) (Kernel, bool) {
 	t := p.In[1]
 	if p.In[0].DType != tensor.Float32 || t.Data == nil {
 		return Kernel{}, false
 	}
 	P, n, Q := lanes(p.In[0].Shape, index(t, 0), false)
-	exclusive, reverse := p.Node.Int("exclusive", 0) != 0, p.Node.Int("reverse", 0) != 0
-	return Kernel{Over: 1, Run: rowKernel(P*Q, n, func(in, out []*tensor.Tensor, lo, hi int) {
-		x, y := in[0].Float32s(), out[0].Float32s()
-		r := lo
-		if o.name == "CumSum" && Q == 1 && !exclusive && !reverse {
-			for ; r+4 <= hi; r += 4 {
-				cumSumRows(y[r*n:(r+4)*n], x[r*n:(r+4)*n], n)
-			}
-		}
-		for ; r < hi; r++ {
-			at, step := r/Q*n*Q+r%Q, Q
-			if reverse {
-				at, step = at+(n-1)*Q, -Q
-			}
-			acc := o.from
-			for range n {
-				next := o.f(acc, float64(x[at]))
-				if exclusive {
-					y[at] = float32(acc)
-				} else {
-					y[at] = float32(next)
-				}
-				acc = next
-				at += step
-			}
-		}
+	r := running{n: n, from: o.from, product: o.name == "CumProd", exclusive: p.Node.Int("exclusive", 0) != 0, reverse: p.Node.Int("reverse", 0) != 0}
+	over := 1
+	if r.exclusive {
+		over = 0 // a result is written before its place is read
+	}
+	if Q > 1 {
+		return Kernel{Over: over, Run: strips(P, n, Q, func(in, out []*tensor.Tensor, p, c, cols int) {
+			var a [stripCols]float64
+			r.columns(out[0].Float32s()[p*n*Q+c:], in[0].Float32s()[p*n*Q+c:], a[:cols], Q)
+		})}, true
+	}
+	return Kernel{Over: over, Run: split((P+turnedRows-1)/turnedRows, func(in, out []*tensor.Tensor, _ []byte, task int) {
+		lo, hi := task*turnedRows, min(P, (task+1)*turnedRows)
+		r.rows(out[0].Float32s()[lo*n:hi*n], in[0].Float32s()[lo*n:hi*n], hi-lo)
 	})}, true
 }
 
-// cumSumRows does four rows at once: the sums of one row wait for each other.
-func cumSumRows(y, x []float32, n int) {
-	var a, b, c, d float64
-	y0, y1, y2, y3 := y[:n], y[n:][:n], y[2*n:][:n], y[3*n:][:n]
-	x1, x2, x3 := x[n:][:n], x[2*n:][:n], x[3*n:][:n]
-	for i, v := range x[:n] {
-		a, b, c, d = a+float64(v), b+float64(x1[i]), c+float64(x2[i]), d+float64(x3[i])
-		y0[i], y1[i], y2[i], y3[i] = float32(a), float32(b), float32(c), float32(d)
+// running is a cumulative operator along n places.
+type running struct {
+	n                  int
+	from               float64
+	product            bool
+	exclusive, reverse bool
+}
+
+func (r *running) fold(dst []float32, total []float64, x []float32) {
+	if r.product {
+		kernel.RunningProduct(dst, total, x)
+	} else {
+		kernel.RunningSum(dst, total, x)
+	}
+}
+
+// columns does len(a) columns, whose places are step apart.
+func (r *running) columns(y, x []float32, a []float64, step int) {
+	place := func(i int) int {
+		if r.reverse {
+			return (r.n - 1 - i) * step
+		}
+		return i * step
+	}
+	for i := range a {
+		a[i] = r.from
+	}
+	if !r.exclusive {
+		for i := range r.n {
+			r.fold(y[place(i):][:len(a)], a, x[place(i):][:len(a)])
+		}
+		return
+	}
+	if r.n > 0 {
+		fillFloats(y[place(0):][:len(a)], float32(r.from))
+	}
+	for i := range r.n - 1 {
+		r.fold(y[place(i+1):][:len(a)], a, x[place(i):][:len(a)])
+	}
+}
+
+// turnedRows and turnedCols are the size of the block that is turned.
+const (
+	turnedRows = 32
+	turnedCols = 64
+)
+
+// rows does up to turnedRows rows: blocks of columns are turned, folded and turned back.
+func (r *running) rows(y, x []float32, rows int) {
+	var buf [2][turnedRows * turnedCols]float32
+	var totals [turnedRows]float64
+	a := totals[:rows]
+	for i := range a {
+		a[i] = r.from
+	}
+	for lo := 0; lo < r.n; lo += turnedCols {
+		c := min(turnedCols, r.n-lo)
+		at := lo
+		if r.reverse {
+			at = r.n - lo - c
+		}
+		src, dst := buf[0][:c*rows], buf[1][:c*rows]
+		kernel.Transpose(src, rows, x[at:], r.n, rows, c)
+		for i := range c {
+			k := i
+			if r.reverse {
+				k = c - 1 - i
+			}
+			d := dst[k*rows:][:rows]
+			if r.exclusive { // what is there before this place
+				for j, v := range a {
+					d[j] = float32(v)
+				}
+				d = src[k*rows:][:rows]
+			}
+			r.fold(d, a, src[k*rows:][:rows])
+		}
+		kernel.Transpose(y[at:], r.n, dst, rows, c, rows)
 	}
 }
 

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"unsafe"
+
 	"muster/graph"
 	"muster/tensor"
 )
@@ -149,11 +151,29 @@ func depthKernel(p *Prep) (Kernel, bool) {
 		src, dst := words[uint32](in[0].Data), words[uint32](out[0].Data)
 		for r := lo; r < hi; r++ {
 			at, d := outer.from(r), dst[r*W*bs:(r+1)*W*bs]
-			for b := 0; b < bs; b++ {
+			b := 0
+			for ; bs%2 == 0 && b < bs; b += 2 {
+				weavePairs(d[b:], bs, src[at+b*st[5]:][:W], src[at+(b+1)*st[5]:][:W])
+			}
+			for ; b < bs; b++ {
 				for w, x := range src[at+b*st[5]:][:W] {
 					d[w*bs+b] = x
 				}
 			}
 		}
 	})}, true
+}
+
+// weavePairs writes x[i] and y[i] beside each other, step apart, as one word; step is even and d begins at a place of a word.
+func weavePairs(d []uint32, step int, x, y []uint32) {
+	if len(x) == 0 {
+		return
+	}
+	step /= 2
+	pairs := unsafe.Slice((*uint64)(unsafe.Pointer(&d[0])), (len(x)-1)*step+1)
+	at := 0
+	for i, v := range x {
+		pairs[at] = uint64(v) | uint64(y[i])<<32
+		at += step
+	}
 }

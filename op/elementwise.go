@@ -46,7 +46,7 @@ type binaryFast struct {
 	op    kernel.Binary
 	known bool
 	f     func(x, y float32) float32
-	with  func(dst, a []float32, s float32) bool // a special second operand; nil or false: not special
+	power bool // Pow has kernels of its own; called by name, so that buffers stay on the stack
 }
 
 var (
@@ -56,18 +56,17 @@ var (
 	fastDiv = binaryFast{op: kernel.Div, known: true, f: func(x, y float32) float32 { return x / y }}
 	fastMax = binaryFast{op: kernel.Max, known: true}
 	fastMin = binaryFast{op: kernel.Min, known: true}
-	fastPow = binaryFast{f: pow32, with: powScalar}
+	fastPow = binaryFast{f: pow32, power: true}
 )
 
 func pow32(x, y float32) float32 {
-	if y == 2 {
-		return x * x
-	}
-	return float32(math.Pow(float64(x), float64(y)))
+	d := [1]float32{x}
+	kernel.PowScalar(d[:], d[:], y)
+	return d[0]
 }
 
 // powScalar knows the exponents that models have.
-func powScalar(dst, x []float32, y float32) bool {
+func powScalar(dst, x []float32, y float32) {
 	switch y {
 	case 1:
 		copy(dst, x)
@@ -80,14 +79,14 @@ func powScalar(dst, x []float32, y float32) bool {
 			dst[i] = float32(v*v) * v
 		}
 	case 0.5:
-		if math.IsInf(float64(kernel.Least(x)), -1) {
-			return false // (-Inf)^0.5 is +Inf
+		if math.IsInf(float64(kernel.Least(x)), -1) { // (-Inf)^0.5 is +Inf
+			kernel.PowScalar(dst, x, y)
+		} else {
+			kernel.Sqrt(dst, x)
 		}
-		kernel.Sqrt(dst, x)
 	default:
-		return false
+		kernel.PowScalar(dst, x, y)
 	}
-	return true
 }
 
 // mapKernel applies f to chunks of n elements.
@@ -223,6 +222,10 @@ func (f binaryFast) pair(dst, a, b []float32) {
 		kernel.Map2(f.op, dst, a, b)
 		return
 	}
+	if f.power {
+		kernel.Pow(dst, a, b)
+		return
+	}
 	for i, v := range a {
 		dst[i] = f.f(v, b[i])
 	}
@@ -233,7 +236,8 @@ func (f binaryFast) scalar(dst, a []float32, s float32) {
 		kernel.MapScalar(f.op, dst, a, s)
 		return
 	}
-	if f.with != nil && f.with(dst, a, s) {
+	if f.power {
+		powScalar(dst, a, s)
 		return
 	}
 	for i, v := range a {
@@ -243,6 +247,13 @@ func (f binaryFast) scalar(dst, a []float32, s float32) {
 
 func (f binaryFast) scalarFirst(dst []float32, s float32, b []float32) {
 	switch {
+	case f.power:
+		var wide [shortRow]float32
+		fillFloats(wide[:min(len(b), shortRow)], s)
+		for lo := 0; lo < len(b); lo += shortRow {
+			hi := min(len(b), lo+shortRow)
+			kernel.Pow(dst[lo:hi], wide[:hi-lo], b[lo:hi])
+		}
 	case !f.known:
 		for i, v := range b {
 			dst[i] = f.f(s, v)

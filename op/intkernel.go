@@ -11,18 +11,51 @@ func intKernel(p *Prep, name string, f func(x, y int64) int64) (Kernel, bool) {
 	if f == nil || p.In[0].DType != d || p.In[1].DType != d {
 		return Kernel{}, false
 	}
-	switch d {
-	case tensor.Int64:
+	switch {
+	case d == tensor.Int64 && name == "Mod":
+		return modRows(p, p.Node.Int("fmod", 0) != 0)
+	case d == tensor.Int64:
 		return intRows(p, name, f, (*tensor.Tensor).Int64s)
-	case tensor.Int32:
+	case d == tensor.Int32:
 		return intRows(p, name, f, (*tensor.Tensor).Int32s)
 	}
 	return Kernel{}, false
 }
 
+// vectorInts are the operations that kernel.Map2Int has.
+var vectorInts = map[string]kernel.Integer{"Add": kernel.AddInt, "Sub": kernel.SubInt, "Mul": kernel.MulInt}
+
+// modRows is the remainder of int64; a divisor that stays is written out a block at a time.
+func modRows(p *Prep, toZero bool) (Kernel, bool) {
+	return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
+		var wide [2][shortRow]int64
+		for d := out.Int64s()[lo:hi]; len(d) > 0; {
+			n := min(len(d), shortRow)
+			kernel.Mod(d[:n], repeatedWords(wide[0][:n], x.Int64s()[i:], di), repeatedWords(wide[1][:n], y.Int64s()[j:], dj), toZero)
+			d, i, j = d[n:], i+n*di, j+n*dj
+		}
+	})
+}
+
+// repeatedWords are the next len(buf) operands: those of src, or its first one, written out.
+func repeatedWords[T any](buf, src []T, step int) []T {
+	if step == 1 {
+		return src[:len(buf)]
+	}
+	for i := range buf {
+		buf[i] = src[i*step]
+	}
+	return buf
+}
+
 func intRows[T int32 | int64](p *Prep, name string, f func(x, y int64) int64, of func(*tensor.Tensor) []T) (Kernel, bool) {
+	op, vector := vectorInts[name]
 	return broadcastKernel(p, func(out, x, y *tensor.Tensor, lo, hi, i, j, di, dj int) {
 		d, a, b := of(out)[lo:hi], of(x), of(y)
+		if e, ok := any(d).([]int32); ok && vector && di == 1 && dj == 1 {
+			kernel.Map2Int(op, e, x.Int32s()[i:][:len(e)], y.Int32s()[j:][:len(e)])
+			return
+		}
 		switch name {
 		case "Add":
 			for k := range d {

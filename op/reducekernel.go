@@ -289,13 +289,13 @@ func (st *stage) joinTask(task int) {
 	}
 }
 
-// prodKernel multiplies in float64, as the reference does: four products of every fourth number of a row, or column by column.
+// prodKernel multiplies in float64, as the reference does.
 func prodKernel(P, n, Q int) (Kernel, bool) {
 	return Kernel{Run: rowKernel(P, n*Q, func(in, out []*tensor.Tensor, lo, hi int) {
 		for p := lo; p < hi; p++ {
 			x, y := in[0].Float32s()[p*n*Q:(p+1)*n*Q], out[0].Float32s()[p*Q:(p+1)*Q]
 			if Q == 1 {
-				y[0] = multiplied(x)
+				y[0] = kernel.Product(x)
 				continue
 			}
 			for c := 0; c < Q; c += foldBlock {
@@ -305,18 +305,6 @@ func prodKernel(P, n, Q int) (Kernel, bool) {
 	})}, true
 }
 
-func multiplied(x []float32) float32 {
-	a, b, c, d := 1.0, 1.0, 1.0, 1.0
-	for len(x) >= 4 {
-		a, b, c, d = a*float64(x[0]), b*float64(x[1]), c*float64(x[2]), d*float64(x[3])
-		x = x[4:]
-	}
-	for _, v := range x {
-		a *= float64(v)
-	}
-	return float32(a * b * (c * d))
-}
-
 func multiplyColumns(y, x []float32, n, step int) {
 	var buf [foldBlock]float64
 	acc := buf[:len(y)]
@@ -324,53 +312,63 @@ func multiplyColumns(y, x []float32, n, step int) {
 		acc[i] = 1
 	}
 	for r := range n {
-		for i, v := range x[r*step:][:len(acc)] {
-			acc[i] *= float64(v)
-		}
+		kernel.ColumnProduct(acc, x[r*step:][:len(acc)])
 	}
 	for i, v := range acc {
 		y[i] = float32(v)
 	}
 }
 
-// logSumExpKernel is log(sum of e^(x - m)) + m with m the greatest x, 0 where that is infinite.
+// logSumExpKernel is log(sum of e^(x - m)) + m with m the greatest x, 0 where that is -Inf.
 func logSumExpKernel(P, n, Q int) (Kernel, bool) {
-	finish := func(s, m float32) float32 { return float32(detmath.Log(float64(s))) + m }
 	if Q == 1 {
 		return Kernel{Run: rowKernel(P, n, func(in, out []*tensor.Tensor, lo, hi int) {
-			for p := lo; p < hi; p++ {
-				x := in[0].Float32s()[p*n : (p+1)*n]
-				m := kernel.Greatest(x)
-				switch {
-				case math.IsInf(float64(m), 1):
-					out[0].Float32s()[p] = m
-					continue
-				case math.IsInf(float64(m), -1):
-					m = 0
+			var buf [stripCols]float32
+			for ; lo < hi; lo += stripCols {
+				sum := out[0].Float32s()[lo:min(hi, lo+stripCols)]
+				top := buf[:len(sum)]
+				for i := range sum {
+					x := in[0].Float32s()[(lo+i)*n:][:n]
+					top[i] = finiteTop(kernel.Greatest(x))
+					sum[i] = kernel.ExpSum(x, top[i])
 				}
-				out[0].Float32s()[p] = finish(kernel.ExpSum(x, m), m)
+				logPlus(sum, top)
 			}
 		})}, true
 	}
 	return Kernel{Run: strips(P, n, Q, func(in, out []*tensor.Tensor, p, c, cols int) {
-		var a, b, d [stripCols]float32
-		m, sum, e := a[:cols], b[:cols], d[:cols]
+		var a [stripCols]float32
+		m, sum := a[:cols], out[0].Float32s()[p*Q+c:][:cols]
 		x := in[0].Float32s()[p*n*Q+c:]
 		greatestColumns(m, x, n, Q)
 		for i, v := range m {
-			if math.IsInf(float64(v), 0) {
-				m[i] = 0
-			}
+			m[i] = finiteTop(v)
 		}
+		clear(sum)
 		for r := range n {
-			kernel.Map2(kernel.Sub, e, x[r*Q:][:cols], m)
-			kernel.Exp(e, e)
-			kernel.Map2(kernel.Add, sum, sum, e)
+			kernel.ExpColumnSum(sum, x[r*Q:][:cols], m)
 		}
-		for i, v := range sum {
-			out[0].Float32s()[p*Q+c+i] = finish(v, m[i])
-		}
+		logPlus(sum, m)
 	})}, true
+}
+
+// finiteTop is what is subtracted from numbers whose greatest is m: of no numbers but -Inf, 0.
+func finiteTop(m float32) float32 {
+	if math.IsInf(float64(m), -1) {
+		return 0
+	}
+	return m
+}
+
+// logPlus is sum = log(sum) + m, infinite where m is.
+func logPlus(sum, m []float32) {
+	kernel.Log(sum, sum)
+	kernel.Map2(kernel.Add, sum, sum, m)
+	for i, v := range m {
+		if math.IsInf(float64(v), 1) {
+			sum[i] = v
+		}
+	}
 }
 
 // stripCols is how many columns are worked on at once where an axis that is not the last is gone over several times.
@@ -400,29 +398,26 @@ func greatestColumns(m, x []float32, n, step int) {
 // softmaxColumns is softmax, or its logarithm, over an axis that is not the last.
 func softmaxColumns(P, n, Q int, logarithm bool) Kernel {
 	return Kernel{Over: 1, Run: strips(P, n, Q, func(in, out []*tensor.Tensor, p, c, cols int) {
-		var a, b, t [stripCols]float32
-		m, sum, e := a[:cols], b[:cols], t[:cols]
+		var a, b [stripCols]float32
+		m, sum := a[:cols], b[:cols]
 		x, y := in[0].Float32s()[p*n*Q+c:], out[0].Float32s()[p*n*Q+c:]
 		greatestColumns(m, x, n, Q)
 		for r := range n {
-			d := e
-			if !logarithm {
-				d = y[r*Q:][:cols]
+			if logarithm {
+				kernel.ExpColumnSum(sum, x[r*Q:][:cols], m)
+			} else {
+				kernel.ExpColumns(y[r*Q:][:cols], sum, x[r*Q:][:cols], m)
 			}
-			kernel.Map2(kernel.Sub, d, x[r*Q:][:cols], m)
-			kernel.Exp(d, d)
-			kernel.Map2(kernel.Add, sum, sum, d)
 		}
 		if !logarithm {
+			reciprocal(sum, sum)
 			for r := range n {
 				d := y[r*Q:][:cols]
-				kernel.Map2(kernel.Div, d, d, sum)
+				kernel.Map2(kernel.Mul, d, d, sum)
 			}
 			return
 		}
-		for i, v := range sum {
-			sum[i] = float32(detmath.Log(float64(v)))
-		}
+		kernel.Log(sum, sum)
 		for r := range n {
 			d := y[r*Q:][:cols]
 			kernel.Map2(kernel.Sub, d, x[r*Q:][:cols], m)

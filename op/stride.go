@@ -106,9 +106,12 @@ func (s *strided) copy(dst, src []byte, task int) {
 	c := s.cursor(r)
 	row := s.inner * s.size
 	for ; r < hi; r++ {
-		if s.step == 1 {
+		switch s.step {
+		case 1:
 			copy(dst[r*row:(r+1)*row], src[c.pos*s.size:])
-		} else {
+		case 0:
+			fillBytes(dst[r*row:(r+1)*row], src[c.pos*s.size:][:s.size])
+		default:
 			s.row(dst[r*row:(r+1)*row], src, c.pos)
 		}
 		c.next(s)

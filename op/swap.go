@@ -75,8 +75,16 @@ func (w *swap) kernel() func(dst, src []byte, r, c, rows, cols int) {
 		return swapTile[uint32](w)
 	case size == 8:
 		return swapTile[uint64](w)
+	case size == 2 && min(w.R, w.C) >= 8:
+		return func(dst, src []byte, r, c, rows, cols int) {
+			kernel.TransposeHalves(words[uint16](dst)[r*w.ldd+c:], w.ldd, words[uint16](src)[c*w.lds+r:], w.lds, cols, rows)
+		}
 	case size == 2:
 		return swapTile[uint16](w)
+	case min(w.R, w.C) >= 8:
+		return func(dst, src []byte, r, c, rows, cols int) {
+			kernel.TransposeBytes(dst[r*w.ldd+c:], w.ldd, src[c*w.lds+r:], w.lds, cols, rows)
+		}
 	}
 	return swapTile[uint8](w)
 }

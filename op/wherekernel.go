@@ -48,7 +48,7 @@ func whereRow(size int) func(dst, q, a, b []byte, step [3]int) {
 	case 4:
 		return selectRow
 	case 8:
-		return chooseRow[uint64]
+		return selectLongs
 	case 2:
 		return chooseRow[uint16]
 	case 1:
@@ -113,4 +113,26 @@ func chooseRow[T uint8 | uint16 | uint64](dst, q, a, b []byte, step [3]int) {
 		d[k] = v ^ (v^x[i])&-T(q[c])
 		c, i, j = c+step[0], i+step[1], j+step[2]
 	}
+}
+
+// selectLongs runs on kernel.SelectLong; what stays is written out a block at a time.
+func selectLongs(dst, q, a, b []byte, step [3]int) {
+	if step[0] == 0 {
+		chooseRow[uint64](dst, q, a, b, step)
+		return
+	}
+	var wide [2][shortRow]int64
+	d, x, y := longs(dst), longs(a), longs(b)
+	for i, j := 0, 0; len(d) > 0; {
+		n := min(len(d), shortRow)
+		kernel.SelectLong(d[:n], q[:n], repeatedWords(wide[0][:n], x[i:], step[1]), repeatedWords(wide[1][:n], y[j:], step[2]))
+		d, q, i, j = d[n:], q[n:], i+n*step[1], j+n*step[2]
+	}
+}
+
+func longs(b []byte) []int64 {
+	if len(b) < 8 {
+		return nil
+	}
+	return unsafe.Slice((*int64)(unsafe.Pointer(&b[0])), len(b)/8)
 }

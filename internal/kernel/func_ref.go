@@ -97,12 +97,40 @@ func logRef(x float32) float32 {
 
 // softplusRef is max(x, 0) + log(1 + e^-|x|).
 func softplusRef(x float32) float32 {
-	if x != x {
-		return x
-	}
 	e := expRef(-abs32(x))
-	u := e + 1
-	return larger(0, x) + (logPositive(u, 0) + float32(e-float32(u-1))/u)
+	return FMA(horner(e, 0.99999994, -0.499994934, 0.333190978, -0.24842982, 0.191060051, -0.136632428, 0.0782259107, -0.0295052137, 0.00523268804), e, larger(0, x))
+}
+
+// powable reports whether the vector kernel has x^y.
+func powable(x, y float32) bool {
+	return x >= 0x1p-126 && x <= math.MaxFloat32 && abs32(y) <= math.MaxFloat32
+}
+
+// powRef is x^y: by a logarithm in two numbers (see gen/vecfunc.go) where x is normal and positive.
+func powRef(x, y float32) float32 {
+	switch {
+	case y == 2:
+		return x * x
+	case !powable(x, y):
+		return float32(math.Pow(float64(x), float64(y)))
+	}
+	i := int32(math.Float32bits(x))
+	k := (i - 0x3f3504f3) >> 23
+	f := math.Float32frombits(uint32(i-k<<23)) - 1
+	kf := float32(k)
+	z := float32(f * f)
+	rest := FMA(kf, -2.12194440e-4, float32(float32(horner(f, 0.33333331, -0.25000826, 0.20001236, -0.16623144, 0.14201368, -0.13162005, 0.12765427, -0.076343842)*f)*z))
+	a := FMA(-z, 0.5, f)
+	lo := FMA(FMA(-f, f, z), 0.5, FMA(-z, 0.5, float32(f-a)))
+	whole := float32(kf * 0.693359375)
+	hi := whole + a
+	lo = float32(lo+float32(a-float32(hi-whole))) + rest
+	l := hi + lo
+	lo -= float32(l - hi)
+	t := float32(y * l)
+	less := FMA(-y, lo, FMA(-y, l, t))
+	n, r := reduced(larger(-106, smaller(91, t)))
+	return scale(horner(float32(r-larger(smaller(less, 1), -1)), 1, 1, 0.49999994, 0.16666515, 0.041668456, 0.008369419, 0.0013813145), n)
 }
 
 const erfEnd = 3.92
@@ -205,7 +233,24 @@ func sineRef(x float32, cos bool) float32 {
 
 func sinRef(x float32) float32 { return sineRef(x, false) }
 func cosRef(x float32) float32 { return sineRef(x, true) }
-func tanRef(x float32) float32 { return sinRef(x) / cosRef(x) }
+
+// tanRef is tan x: r = x - q pi/2, tan r for even q, -1/tan r for odd q.
+func tanRef(x float32) float32 {
+	if abs32(x) > sinEnd && abs32(x) <= math.MaxFloat32 {
+		return float32(detmath.Sin(float64(x)) / detmath.Cos(float64(x)))
+	}
+	q := nearest(float32(x * 0.63661975))
+	r := x
+	for _, part := range [...]float32{3.140625 / 2, 0.0009670257568359375 / 2, 6.2771141529083252e-07 / 2, 1.2154201256553420e-10 / 2} {
+		r = FMA(-q, part, r)
+	}
+	s := float32(r * r)
+	t := FMA(float32(horner(s, 0.333331555, 0.133388042, 0.0534109287, 0.0244314149, 0.00311784027, 0.00938664936)*s), r, r)
+	if int32(q)&1 != 0 && t == t {
+		return -1 / t
+	}
+	return t
+}
 
 func sqrtRef(x float32) float32  { return float32(math.Sqrt(float64(x))) }
 func negRef(x float32) float32   { return math.Float32frombits(math.Float32bits(x) ^ 1<<31) }

@@ -73,7 +73,7 @@ func transpose(tier cpu.Tier, dst []float32, ldd int, src []float32, lds, rows, 
 }
 
 // transposeRef is the meaning of transpose.
-func transposeRef(dst []float32, ldd int, src []float32, lds, rows, cols int) {
+func transposeRef[T uint8 | uint16 | float32](dst []T, ldd int, src []T, lds, rows, cols int) {
 	for r := 0; r < rows; r++ {
 		for c, v := range src[r*lds : r*lds+cols] {
 			dst[c*ldd+r] = v

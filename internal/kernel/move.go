@@ -25,3 +25,33 @@ func Transpose(dst []float32, ldd int, src []float32, lds, rows, cols int) {
 
 // truth views bools as bytes.
 func truth(q []bool) *uint8 { return (*uint8)(unsafe.Pointer(&q[0])) }
+
+// TransposeBytes is Transpose for bytes.
+func TransposeBytes(dst []uint8, ldd int, src []uint8, lds, rows, cols int) {
+	if !fast() || rows < 16 || cols < 8 {
+		transposeRef(dst, ldd, src, lds, rows, cols)
+		return
+	}
+	for r := 0; r < rows; r += 16 {
+		r := min(r, rows-16)
+		transposeBits8(cols/8, &dst[:(cols-1)*ldd+rows][r], ldd, &src[:(rows-1)*lds+cols][r*lds], lds)
+		if cols%8 != 0 {
+			transposeBits8(1, &dst[(cols-8)*ldd+r], ldd, &src[r*lds+cols-8], lds)
+		}
+	}
+}
+
+// TransposeHalves is Transpose for words of 16 bits.
+func TransposeHalves(dst []uint16, ldd int, src []uint16, lds, rows, cols int) {
+	if !fast() || rows < 8 || cols < 8 {
+		transposeRef(dst, ldd, src, lds, rows, cols)
+		return
+	}
+	for r := 0; r < rows; r += 8 {
+		r := min(r, rows-8)
+		transposeBits16(cols/8, &dst[:(cols-1)*ldd+rows][r], 2*ldd, &src[:(rows-1)*lds+cols][r*lds], 2*lds)
+		if cols%8 != 0 {
+			transposeBits16(1, &dst[(cols-8)*ldd+r], 2*ldd, &src[r*lds+cols-8], 2*lds)
+		}
+	}
+}

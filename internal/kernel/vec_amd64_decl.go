@@ -1649,6 +1649,386 @@ func vnarrow(n int, half *uint16, x *float32) {
 	vnarrow256(n, half, x)
 }
 
+// vrunsum512 adds x to total64 and is dst = total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrunsum512(n int, dst *float32, total64 *float64, x *float32)
+
+// vrunsum256 adds x to total64 and is dst = total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrunsum256(n int, dst *float32, total64 *float64, x *float32)
+
+// vrunsum adds x to total64 and is dst = total64. n is a positive multiple of 16.
+func vrunsum(n int, dst *float32, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrunsum512(n, dst, total64, x)
+		return
+	}
+	vrunsum256(n, dst, total64, x)
+}
+
+// vrunprod512 multiplies x to total64 and is dst = total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrunprod512(n int, dst *float32, total64 *float64, x *float32)
+
+// vrunprod256 multiplies x to total64 and is dst = total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrunprod256(n int, dst *float32, total64 *float64, x *float32)
+
+// vrunprod multiplies x to total64 and is dst = total64. n is a positive multiple of 16.
+func vrunprod(n int, dst *float32, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrunprod512(n, dst, total64, x)
+		return
+	}
+	vrunprod256(n, dst, total64, x)
+}
+
+// vcolprod512 multiplies total64 by x. n is a positive multiple of 16.
+//
+//go:noescape
+func vcolprod512(n int, total64 *float64, x *float32)
+
+// vcolprod256 multiplies total64 by x. n is a positive multiple of 16.
+//
+//go:noescape
+func vcolprod256(n int, total64 *float64, x *float32)
+
+// vcolprod multiplies total64 by x. n is a positive multiple of 16.
+func vcolprod(n int, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vcolprod512(n, total64, x)
+		return
+	}
+	vcolprod256(n, total64, x)
+}
+
+// vrowprod512 multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprod512(n int, total64 *float64, x *float32)
+
+// vrowprod256 multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprod256(n int, total64 *float64, x *float32)
+
+// vrowprod multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
+func vrowprod(n int, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrowprod512(n, total64, x)
+		return
+	}
+	vrowprod256(n, total64, x)
+}
+
+// vexpcols512 is dst = e^(x-m), and adds it to total. n is positive.
+//
+//go:noescape
+func vexpcols512(n int, dst *float32, total *float32, x *float32, m *float32)
+
+// vexpcols256 is dst = e^(x-m), and adds it to total. n is positive.
+//
+//go:noescape
+func vexpcols256(n int, dst *float32, total *float32, x *float32, m *float32)
+
+// vexpcols is dst = e^(x-m), and adds it to total. n is positive.
+func vexpcols(n int, dst *float32, total *float32, x *float32, m *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vexpcols512(n, dst, total, x, m)
+		return
+	}
+	vexpcols256(n, dst, total, x, m)
+}
+
+// vexpcolsum512 adds e^(x-m) to total. n is positive.
+//
+//go:noescape
+func vexpcolsum512(n int, total *float32, x *float32, m *float32)
+
+// vexpcolsum256 adds e^(x-m) to total. n is positive.
+//
+//go:noescape
+func vexpcolsum256(n int, total *float32, x *float32, m *float32)
+
+// vexpcolsum adds e^(x-m) to total. n is positive.
+func vexpcolsum(n int, total *float32, x *float32, m *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vexpcolsum512(n, total, x, m)
+		return
+	}
+	vexpcolsum256(n, total, x, m)
+}
+
+// vtopcols512 puts x*sign into best and row into at where it is larger. n is positive.
+//
+//go:noescape
+func vtopcols512(n int, best *float32, at *float32, x *float32, sign float32, row float32)
+
+// vtopcols256 puts x*sign into best and row into at where it is larger. n is positive.
+//
+//go:noescape
+func vtopcols256(n int, best *float32, at *float32, x *float32, sign float32, row float32)
+
+// vtopcols puts x*sign into best and row into at where it is larger. n is positive.
+func vtopcols(n int, best *float32, at *float32, x *float32, sign float32, row float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtopcols512(n, best, at, x, sign, row)
+		return
+	}
+	vtopcols256(n, best, at, x, sign, row)
+}
+
+// vtopcolslast512 puts x*sign into best and row into at where it is not smaller. n is positive.
+//
+//go:noescape
+func vtopcolslast512(n int, best *float32, at *float32, x *float32, sign float32, row float32)
+
+// vtopcolslast256 puts x*sign into best and row into at where it is not smaller. n is positive.
+//
+//go:noescape
+func vtopcolslast256(n int, best *float32, at *float32, x *float32, sign float32, row float32)
+
+// vtopcolslast puts x*sign into best and row into at where it is not smaller. n is positive.
+func vtopcolslast(n int, best *float32, at *float32, x *float32, sign float32, row float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtopcolslast512(n, best, at, x, sign, row)
+		return
+	}
+	vtopcolslast256(n, best, at, x, sign, row)
+}
+
+// vpow512 is dst = x^y for normal x > 0 and finite y. n is positive.
+//
+//go:noescape
+func vpow512(n int, dst *float32, x *float32, y *float32)
+
+// vpow256 is dst = x^y for normal x > 0 and finite y. n is positive.
+//
+//go:noescape
+func vpow256(n int, dst *float32, x *float32, y *float32)
+
+// vpow is dst = x^y for normal x > 0 and finite y. n is positive.
+func vpow(n int, dst *float32, x *float32, y *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vpow512(n, dst, x, y)
+		return
+	}
+	vpow256(n, dst, x, y)
+}
+
+// vpows512 is dst = x^s for normal x > 0 and a finite s. n is positive.
+//
+//go:noescape
+func vpows512(n int, dst *float32, x *float32, s float32)
+
+// vpows256 is dst = x^s for normal x > 0 and a finite s. n is positive.
+//
+//go:noescape
+func vpows256(n int, dst *float32, x *float32, s float32)
+
+// vpows is dst = x^s for normal x > 0 and a finite s. n is positive.
+func vpows(n int, dst *float32, x *float32, s float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vpows512(n, dst, x, s)
+		return
+	}
+	vpows256(n, dst, x, s)
+}
+
+// vaddi512 is dst = a + b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vaddi512(n int, dst *float32, a *float32, b *float32)
+
+// vaddi256 is dst = a + b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vaddi256(n int, dst *float32, a *float32, b *float32)
+
+// vaddi is dst = a + b in 32-bit integers. n is positive.
+func vaddi(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vaddi512(n, dst, a, b)
+		return
+	}
+	vaddi256(n, dst, a, b)
+}
+
+// vsubi512 is dst = a - b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vsubi512(n int, dst *float32, a *float32, b *float32)
+
+// vsubi256 is dst = a - b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vsubi256(n int, dst *float32, a *float32, b *float32)
+
+// vsubi is dst = a - b in 32-bit integers. n is positive.
+func vsubi(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vsubi512(n, dst, a, b)
+		return
+	}
+	vsubi256(n, dst, a, b)
+}
+
+// vmuli512 is dst = a * b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vmuli512(n int, dst *float32, a *float32, b *float32)
+
+// vmuli256 is dst = a * b in 32-bit integers. n is positive.
+//
+//go:noescape
+func vmuli256(n int, dst *float32, a *float32, b *float32)
+
+// vmuli is dst = a * b in 32-bit integers. n is positive.
+func vmuli(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmuli512(n, dst, a, b)
+		return
+	}
+	vmuli256(n, dst, a, b)
+}
+
+// vmodfloor512 is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
+//
+//go:noescape
+func vmodfloor512(n int, long *int64, longa *int64, longb *int64)
+
+// vmodfloor256 is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
+//
+//go:noescape
+func vmodfloor256(n int, long *int64, longa *int64, longb *int64)
+
+// vmodfloor is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
+func vmodfloor(n int, long *int64, longa *int64, longb *int64) {
+	if cpu.Active() == cpu.AVX512 {
+		vmodfloor512(n, long, longa, longb)
+		return
+	}
+	vmodfloor256(n, long, longa, longb)
+}
+
+// vmodzero512 is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
+//
+//go:noescape
+func vmodzero512(n int, long *int64, longa *int64, longb *int64)
+
+// vmodzero256 is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
+//
+//go:noescape
+func vmodzero256(n int, long *int64, longa *int64, longb *int64)
+
+// vmodzero is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
+func vmodzero(n int, long *int64, longa *int64, longb *int64) {
+	if cpu.Active() == cpu.AVX512 {
+		vmodzero512(n, long, longa, longb)
+		return
+	}
+	vmodzero256(n, long, longa, longb)
+}
+
+// vtruncs512 rounds |x| < 2^31 towards zero, to 32 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncs512(n int, acc *int32, x *float32)
+
+// vtruncs256 rounds |x| < 2^31 towards zero, to 32 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncs256(n int, acc *int32, x *float32)
+
+// vtruncs rounds |x| < 2^31 towards zero, to 32 bits. n is a positive multiple of 16.
+func vtruncs(n int, acc *int32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtruncs512(n, acc, x)
+		return
+	}
+	vtruncs256(n, acc, x)
+}
+
+// vtruncl512 rounds |x| < 2^31 towards zero, to 64 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncl512(n int, long *int64, x *float32)
+
+// vtruncl256 rounds |x| < 2^31 towards zero, to 64 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncl256(n int, long *int64, x *float32)
+
+// vtruncl rounds |x| < 2^31 towards zero, to 64 bits. n is a positive multiple of 16.
+func vtruncl(n int, long *int64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtruncl512(n, long, x)
+		return
+	}
+	vtruncl256(n, long, x)
+}
+
+// vtruncb512 rounds |x| < 2^31 towards zero, to the lowest 8 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncb512(n int, q *uint8, x *float32)
+
+// vtruncb256 rounds |x| < 2^31 towards zero, to the lowest 8 bits. n is a positive multiple of 16.
+//
+//go:noescape
+func vtruncb256(n int, q *uint8, x *float32)
+
+// vtruncb rounds |x| < 2^31 towards zero, to the lowest 8 bits. n is a positive multiple of 16.
+func vtruncb(n int, q *uint8, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtruncb512(n, q, x)
+		return
+	}
+	vtruncb256(n, q, x)
+}
+
+// vtwice512 writes every word of x twice. n is a positive multiple of 16.
+//
+//go:noescape
+func vtwice512(n int, dst *float32, x *float32)
+
+// vtwice256 writes every word of x twice. n is a positive multiple of 16.
+//
+//go:noescape
+func vtwice256(n int, dst *float32, x *float32)
+
+// vtwice writes every word of x twice. n is a positive multiple of 16.
+func vtwice(n int, dst *float32, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vtwice512(n, dst, x)
+		return
+	}
+	vtwice256(n, dst, x)
+}
+
+// vselectl512 is long = q ? longa : longb. n is a positive multiple of 16.
+//
+//go:noescape
+func vselectl512(n int, long *int64, q *uint8, longa *int64, longb *int64)
+
+// vselectl256 is long = q ? longa : longb. n is a positive multiple of 16.
+//
+//go:noescape
+func vselectl256(n int, long *int64, q *uint8, longa *int64, longb *int64)
+
+// vselectl is long = q ? longa : longb. n is a positive multiple of 16.
+func vselectl(n int, long *int64, q *uint8, longa *int64, longb *int64) {
+	if cpu.Active() == cpu.AVX512 {
+		vselectl512(n, long, q, longa, longb)
+		return
+	}
+	vselectl256(n, long, q, longa, longb)
+}
+
 // vadamw512 is one step of AdamW; k holds its eight scalars, 16 times each. See AdamW. n is a positive multiple of 16.
 //
 //go:noescape
@@ -1743,3 +2123,13 @@ func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float3
 	}
 	rrms256(rows, cols, y, x, scale, invstd, n, eps)
 }
+
+// transposeBits8 transposes n blocks of 16 x 8 elements of 8 bits that lie beside each other in src and below each other in dst; strides in bytes.
+//
+//go:noescape
+func transposeBits8(n int, dst *uint8, drow int, src *uint8, srow int)
+
+// transposeBits16 transposes n blocks of 8 x 8 elements of 16 bits that lie beside each other in src and below each other in dst; strides in bytes.
+//
+//go:noescape
+func transposeBits16(n int, dst *uint16, drow int, src *uint16, srow int)

@@ -194,6 +194,52 @@ func vwiden(n int, dst *float32, half *uint16) { panic("kernel: no assembly") }
 
 func vnarrow(n int, half *uint16, x *float32) { panic("kernel: no assembly") }
 
+func vrunsum(n int, dst *float32, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vrunprod(n int, dst *float32, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vcolprod(n int, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vrowprod(n int, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vexpcols(n int, dst *float32, total *float32, x *float32, m *float32) {
+	panic("kernel: no assembly")
+}
+
+func vexpcolsum(n int, total *float32, x *float32, m *float32) { panic("kernel: no assembly") }
+
+func vtopcols(n int, best *float32, at *float32, x *float32, sign float32, row float32) {
+	panic("kernel: no assembly")
+}
+
+func vtopcolslast(n int, best *float32, at *float32, x *float32, sign float32, row float32) {
+	panic("kernel: no assembly")
+}
+
+func vpow(n int, dst *float32, x *float32, y *float32) { panic("kernel: no assembly") }
+
+func vpows(n int, dst *float32, x *float32, s float32) { panic("kernel: no assembly") }
+
+func vaddi(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vsubi(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vmuli(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
+
+func vmodfloor(n int, long *int64, longa *int64, longb *int64) { panic("kernel: no assembly") }
+
+func vmodzero(n int, long *int64, longa *int64, longb *int64) { panic("kernel: no assembly") }
+
+func vtruncs(n int, acc *int32, x *float32) { panic("kernel: no assembly") }
+
+func vtruncl(n int, long *int64, x *float32) { panic("kernel: no assembly") }
+
+func vtruncb(n int, q *uint8, x *float32) { panic("kernel: no assembly") }
+
+func vtwice(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vselectl(n int, long *int64, q *uint8, longa *int64, longb *int64) { panic("kernel: no assembly") }
+
 func vadamw(n int, p *float32, m *float32, w *float32, grad *float32, k *float32) {
 	panic("kernel: no assembly")
 }
@@ -209,5 +255,11 @@ func raddnorm(rows, cols int, y *float32, sum *float32, a *float32, b *float32, 
 }
 
 func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32) {
+	panic("kernel: no assembly")
+}
+
+func transposeBits8(n int, dst *uint8, drow int, src *uint8, srow int) { panic("kernel: no assembly") }
+
+func transposeBits16(n int, dst *uint16, drow int, src *uint16, srow int) {
 	panic("kernel: no assembly")
 }

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // Both tiers have the same function: dst[c][r] = src[r][c] for n blocks of 16 x 16 words that follow each
 // other along the columns of src. Strides are in bytes.
 const transposeDoc = "transposes n blocks of 16 x 16 words that lie beside each other in src and below each other in dst; strides in bytes."
@@ -141,5 +143,52 @@ func copyPanel(a *asm, wide bool) {
 	a.i("DECQ CX")
 	a.i("JNE loop")
 	a.i("VZEROUPPER")
+	a.i("RET")
+}
+
+// transposeNarrow writes the transposition of bytes, 16 rows by 8 columns at a time, or of words of 16 bits, 8 by 8:
+// registers are shuffled with those half of them away until the bits of rows and columns have changed places.
+func transposeNarrow(a *asm, bytes int) {
+	rows, lo, hi := 8, "VPUNPCKLWD", "VPUNPCKHWD"
+	if bytes == 1 {
+		rows, lo, hi = 16, "VPUNPCKLBW", "VPUNPCKHBW"
+	}
+	bits := 8 * bytes
+	a.fn(fmt.Sprint("transposeBits", bits), fmt.Sprintf("transposes n blocks of %d x 8 elements of %d bits that lie beside each other in src and below each other in dst; strides in bytes.", rows, bits),
+		fmt.Sprintf("n int, dst *uint%d, drow int, src *uint%d, srow int", bits, bits), 40)
+	fmt.Fprintf(&a.stub, "func transposeBits%[1]d(n int, dst *uint%[1]d, drow int, src *uint%[1]d, srow int) { panic(\"kernel: no assembly\") }\n\n", bits)
+	for i, r := range []string{"CX", "DI", "R8", "SI", "R9"} {
+		a.i("MOVQ %s+%d(FP), %s", []string{"n", "dst", "drow", "src", "srow"}[i], 8*i, r)
+	}
+	a.i("LEAQ (R9*8), R10")
+	a.l("loop")
+	a.i("MOVQ SI, DX")
+	from, to := 0, 8
+	for r := range 8 {
+		if bytes == 1 {
+			a.i("VMOVQ (DX), X%d", r)
+			a.i("VMOVQ (DX)(R10*1), X8")
+			a.i("%s X8, X%d, X%d", lo, r, r)
+		} else {
+			a.i("VMOVDQU (DX), X%d", r)
+		}
+		if r < 7 {
+			a.i("ADDQ R9, DX")
+		}
+	}
+	for range 3 {
+		for r := range 4 {
+			a.i("%s X%d, X%d, X%d", lo, from+r+4, from+r, to+2*r)
+			a.i("%s X%d, X%d, X%d", hi, from+r+4, from+r, to+2*r+1)
+		}
+		from, to = to, from
+	}
+	for c := range 8 {
+		a.i("VMOVDQU X%d, (DI)", from+c)
+		a.i("ADDQ R8, DI")
+	}
+	a.i("ADDQ $%d, SI", 8*bytes)
+	a.i("DECQ CX")
+	a.i("JNE loop")
 	a.i("RET")
 }

@@ -207,6 +207,8 @@ func vec(a *asm) {
 		k.write(a, false)
 		k.dispatch(a)
 	}
+	transposeNarrow(a, 1)
+	transposeNarrow(a, 2)
 }
 
 // dispatch writes the Go function that calls the kernel of the active tier, and what
@@ -243,6 +245,10 @@ func pointerType(p string) string {
 		return "*uint16"
 	case "acc":
 		return "*int32"
+	case "total64":
+		return "*float64"
+	case "long", "longa", "longb":
+		return "*int64"
 	}
 	return "*float32"
 }

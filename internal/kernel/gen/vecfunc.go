@@ -20,6 +20,10 @@ var (
 	expC = []float32{0.49999994, 0.16666515, 0.041668456, 0.008369419, 0.0013813145}
 	// (log(1+f) - f + f^2/2)/f^3 for sqrt(1/2) <= 1+f <= sqrt(2).
 	logC = []float32{0.33333331, -0.25000826, 0.20001236, -0.16623144, 0.14201368, -0.13162005, 0.12765427, -0.076343842}
+	// log(1+e)/e for 0 < e <= 1.
+	log1pC = []float32{0.99999994, -0.499994934, 0.333190978, -0.24842982, 0.191060051, -0.136632428, 0.0782259107, -0.0295052137, 0.00523268804}
+	// (tan r - r)/r^3 in r^2 for |r| <= pi/4.
+	tanC = []float32{0.333331555, 0.133388042, 0.0534109287, 0.0244314149, 0.00311784027, 0.00938664936}
 	// (sin r - r)/r^3 in r^2 for |r| <= pi/2.
 	sinC = []float32{-0.1666666, 0.0083330646, -0.00019809476, 2.6054815e-06}
 	// erf(x) = x P(x^2)/Q(x^2) for |x| <= erfEnd, where float32 has reached 1.
@@ -87,10 +91,47 @@ func (p *prog) log(x val) val {
 // softplus is log(1 + e^x) = max(x, 0) + log(1 + e^-|x|).
 func (p *prog) softplus(x val) val {
 	e := p.expNeg(p.commute("VORPS", x, p.bits(0x80000000)))
-	u := p.plus(e, p.c(1))
-	l := p.plus(p.logPositive(u, -1), p.over(p.minus(e, p.minus(u, p.c(1))), u))
-	l = p.plus(p.max(p.c(0), x), l)
-	return p.pick(p.compare(unordered, x, x), x, l)
+	return p.fma(p.poly(e, log1pC...), e, p.max(p.c(0), x))
+}
+
+// pow is x^y for normal x > 0 and finite y. log x is kept in two numbers, so that its product with y has all bits
+// that e^(y log x) needs: f - f^2/2 and k ln 2 are summed with their rounding errors. A square is x x.
+func (p *prog) pow(x, y func() val) val {
+	v := x()
+	k := p.imm("VPSRAD", 23, p.op("VPSUBD", v, p.bits(0x3f3504f3)))
+	f := p.minus(p.op("VPSUBD", v, p.imm("VPSLLD", 23, k)), p.c(1))
+	kf := p.un("VCVTDQ2PS", k)
+	z := p.times(f, f)
+	rest := p.fma(kf, p.c(-2.12194440e-4), p.times(p.times(p.poly(f, logC...), f), z))
+	a := p.fnma(z, p.c(0.5), f)
+	lo := p.fma(p.fnma(f, f, z), p.c(0.5), p.fnma(z, p.c(0.5), p.minus(f, a)))
+	whole := p.times(kf, p.c(0.693359375)) // exact
+	hi := p.plus(whole, a)
+	lo = p.plus(p.plus(lo, p.minus(a, p.minus(hi, whole))), rest)
+	l := p.plus(hi, lo)
+	lo = p.minus(lo, p.minus(l, hi))
+	w := y()
+	t := p.times(w, l)
+	less := p.fnma(w, lo, p.fnma(w, l, t)) // t - y log x
+	less = p.max(p.min(less, p.c(1)), p.c(-1))
+	n, r := p.reduced(p.max(p.c(-106), p.min(p.c(91), t)))
+	e := p.scale(p.poly(p.minus(r, less), append([]float32{1, 1}, expC...)...), n)
+	v = x()
+	return p.pick(p.compare(equal, y(), p.c(2)), p.times(v, v), e)
+}
+
+// tangent is tan x: r = x - q pi/2, tan r for even q, -1/tan r for odd q.
+func (p *prog) tangent(x val) val {
+	q := p.round(0, p.times(x, p.c(0.63661975)))
+	r := x
+	for _, part := range piParts {
+		r = p.fnma(q, p.c(part/2), r)
+	}
+	s := p.times(r, r)
+	t := p.fma(p.times(p.poly(s, tanC...), s), r, r)
+	odd := p.imm("VPSLLD", 31, p.un("VCVTPS2DQ", q)) // -0 for odd q
+	turned := p.compare(less, p.commute("VORPS", odd, p.c(1)), p.c(0))
+	return p.over(p.pick(turned, p.c(-1), t), p.pick(turned, t, p.c(1)))
 }
 
 // erfOf is x P(x^2)/Q(x^2) for a scaled x: erf(k x) a with P and Q scaled to match.
@@ -194,7 +235,7 @@ func functions() []kernelFn {
 			x = p.max(p.c(-math.MaxFloat32), p.min(p.c(math.MaxFloat32), x))
 			return p.over(x, p.plus(p.abs(x), p.c(1)))
 		}),
-		un("vtan", "is dst = tan x for |x| at most sinEnd.", func(p *prog, x val) val { return p.over(p.sine(x, false), p.sine(x, true)) }),
+		un("vtan", "is dst = tan x for |x| at most sinEnd.", func(p *prog, x val) val { return p.tangent(x) }),
 		un("vsign", "is -1, 0 or 1.", func(p *prog, x val) val {
 			return p.pick(p.compare(less, p.c(0), x), p.c(1), p.pick(p.compare(less, x, p.c(0)), p.c(-1), x))
 		}),

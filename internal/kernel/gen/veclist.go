@@ -6,7 +6,7 @@ import "fmt"
 // of operations that the plain Go twin (vec_ref.go, func_ref.go) has too.
 func vecKernels() []kernelFn {
 	var fns []kernelFn
-	for _, group := range [][]kernelFn{functions(), gradients(), arithmetic(), folds(), norms(), quants(), choices()} {
+	for _, group := range [][]kernelFn{functions(), gradients(), arithmetic(), folds(), norms(), quants(), choices(), columnar(), integers()} {
 		fns = append(fns, group...)
 	}
 	return append(fns, adamw())
