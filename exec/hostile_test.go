@@ -77,7 +77,7 @@ func TestHostileGraphs(t *testing.T) {
 				})
 				return b.OpA("Loop", []graph.Attr{graphAttr("body", body)}, nil, nil, in[0])
 			}},
-		{"a branch that is no graph", fault.Mismatch, "If", []*tensor.Tensor{boolean(true)},
+		{"a branch that is no graph", fault.Malformed, "If", []*tensor.Tensor{boolean(true)},
 			func(b *graph.Builder, in []*graph.Value) *graph.Value {
 				return b.OpA("If", []graph.Attr{graph.Int("then_branch", 1), graph.Int("else_branch", 1)}, in[0])
 			}},

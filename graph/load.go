@@ -1,8 +1,10 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -557,6 +559,10 @@ func (l *loader) outside(p *onnx.TensorProto, want int) ([]byte, error) {
 		return nil, fault.New(fault.Exhausted, "external data", "%d bytes so far, there is less memory", l.external)
 	}
 	f, err := l.root.Open(kv["location"])
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fault.New(fault.NotFound, "external data", "%.200q is not in the model's folder", kv["location"]).
+			WithHint("copy it there: the model is not whole without it")
+	}
 	if err != nil {
 		return nil, fault.New(fault.Denied, "external data", "%q: %w", kv["location"], err).
 			WithHint("external data must be a file in the model's folder")

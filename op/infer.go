@@ -8,8 +8,14 @@ import (
 	"muster/tensor"
 )
 
-// foldLimit bounds the size of values that are computed while shapes are inferred.
-const foldLimit = 1 << 16 // elements
+// Bounds on what is computed while shapes are inferred: a small file can name a million constants. What is beyond
+// them is left for run time, but for shape arithmetic.
+const (
+	foldLimit = 1 << 16   // elements of one value
+	foldSmall = 64        // elements of values that are computed even when foldTotal is spent
+	foldTotal = 256 << 20 // bytes of all values of one inference
+	foldWork  = 1 << 28   // operations of one node
+)
 
 // maxElems bounds every inferred tensor: 2^34 elements are beyond any machine Muster targets.
 const maxElems = 1 << 34
@@ -20,19 +26,20 @@ type inference struct {
 	model *graph.Model
 	nest  int                   // of subgraphs
 	asked map[*graph.Node][]int // nodes with open shapes: inputs whose values decide them
+	spent *int                  // bytes of values computed so far, subgraphs included
 
 	// sub infers a subgraph. It is a field, for the table of operators refers to the rules that call it.
 	sub func(g *graph.Graph, depth int) error
 }
 
 func newInference(g *graph.Graph) *inference {
-	f := &inference{lists: map[*graph.Value][]sym{}, model: g.Model, asked: map[*graph.Node][]int{}}
+	f := &inference{lists: map[*graph.Value][]sym{}, model: g.Model, asked: map[*graph.Node][]int{}, spent: new(int)}
 	f.sub = func(g *graph.Graph, depth int) error {
 		if err := InlineFunctions(g); err != nil {
 			return err
 		}
 		in := newInference(g)
-		in.nest = depth
+		in.nest, in.spent = depth, f.spent
 		return in.graph(g)
 	}
 	return f
@@ -51,7 +58,7 @@ func (f *inference) graph(g *graph.Graph) error {
 		if err := f.node(o, n); err != nil {
 			return err
 		}
-		fold(o, n)
+		f.fold(o, n)
 		track(n, f.lists)
 	}
 	return nil
@@ -167,7 +174,7 @@ func merge(n *graph.Node, v, declared *graph.Value, trust bool) error {
 
 // fold computes small outputs of nodes whose inputs are all constant. A node that
 // cannot be computed is left for run time, where its error has its place.
-func fold(o *Op, n *graph.Node) {
+func (f *inference) fold(o *Op, n *graph.Node) {
 	if n.Out(0) != nil && n.Outputs[0].Const != nil {
 		return
 	}
@@ -189,7 +196,7 @@ func fold(o *Op, n *graph.Node) {
 			c.In = append(c.In, &tensor.Tensor{DType: v.DType, Shape: s})
 		}
 	}
-	if o.Ref == nil || o.Random {
+	if o.Ref == nil || o.Random || !f.affords(o, n) {
 		return
 	}
 	for _, v := range n.Outputs {
@@ -197,10 +204,7 @@ func fold(o *Op, n *graph.Node) {
 			c.Out = append(c.Out, nil)
 			continue
 		}
-		s, ok := v.Static()
-		if !ok || s.Elems() > foldLimit || v.DType.IsContainer() {
-			return
-		}
+		s, _ := v.Static()
 		c.Out = append(c.Out, tensor.New(v.DType, s...))
 	}
 	if o.Ref(c) != nil {
@@ -211,6 +215,26 @@ func fold(o *Op, n *graph.Node) {
 			v.Const = c.Out[i]
 		}
 	}
+}
+
+// affords counts the outputs of n, a node with constant inputs, and reports whether they may be computed now.
+func (f *inference) affords(o *Op, n *graph.Node) bool {
+	bytes, most := 0, 0
+	for _, v := range n.Outputs {
+		if v == nil {
+			continue
+		}
+		s, ok := v.Static()
+		if !ok || s.Elems() > foldLimit || v.DType.IsContainer() {
+			return false
+		}
+		bytes, most = bytes+v.DType.Bytes(s.Elems()), max(most, s.Elems())
+	}
+	if most > foldSmall && *f.spent+bytes > foldTotal || o.Flops != nil && o.Flops(n.Inputs, n.Outputs) > foldWork {
+		return false
+	}
+	*f.spent += bytes
+	return true
 }
 
 // inferComposites infers every shape and writes operators that are defined by their body alone as that body.

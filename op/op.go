@@ -225,6 +225,9 @@ func Of(g *graph.Graph, n *graph.Node) (*Op, error) {
 		if name := n.Attrs[i].Name; !slices.Contains(strings.Fields(o.Attrs), name) {
 			return nil, fault.New(fault.Unsupported, n.Place(), "attribute %q is not supported", name)
 		}
+		if err := checkKind(n, &n.Attrs[i]); err != nil {
+			return nil, err
+		}
 	}
 	if len(n.Outputs) < o.MinOut || o.MaxOut >= 0 && len(n.Outputs) > o.MaxOut {
 		return nil, fault.New(fault.Malformed, n.Place(), "%d outputs, want %d to %d", len(n.Outputs), o.MinOut, o.MaxOut)

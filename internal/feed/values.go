@@ -6,6 +6,7 @@ import (
 
 	"muster/fault"
 	"muster/graph"
+	"muster/internal/cpu"
 	"muster/rng"
 	"muster/tensor"
 )
@@ -133,6 +134,10 @@ func random(v *graph.Value, shape tensor.Shape, l limit, s *rng.Stream) (*tensor
 	}
 	if v.DType == tensor.String || v.DType.Bits() == 0 {
 		return nil, fault.New(fault.Unsupported, "input "+v.Name, "inputs of type %s cannot be made up", v.DType)
+	}
+	if !cpu.Affordable(v.DType.Bytes(n)) {
+		return nil, fault.New(fault.Exhausted, "input "+v.Name, "%s %s takes %d bytes, there is less memory", v.DType, shape, v.DType.Bytes(n)).
+			WithHint("--shape gives smaller sizes where the file leaves them open")
 	}
 	t := tensor.New(v.DType, shape...)
 	mask := maskName.MatchString(v.Name) && l.below == 0
