@@ -40,6 +40,7 @@ var kindOf = map[string]graph.AttrKind{
 	"AttentionGrad.layout":     graph.AttrString,
 	"Dropout.seed":             graph.AttrInt,
 	"GroupNorm.activation":     graph.AttrInt,
+	"Linear.precision":         graph.AttrString,
 	"MoE.activation_alpha":     graph.AttrFloat,
 	"MoE.activation_beta":      graph.AttrFloat,
 	"Pad.value":                graph.AttrFloat,
