@@ -53,9 +53,6 @@ func expNegSquare(x float64) float64 {
 // NormalCDF returns P(Z <= x) of the standard normal distribution.
 func NormalCDF(x float64) float64 { return 0.5 * Erfc(-x/math.Sqrt2) }
 
-// NormalPDF returns the density of the standard normal distribution.
-func NormalPDF(x float64) float64 { return expNegSquare(x/math.Sqrt2) / sqrt2Pi }
-
 // NormalQuantile returns the inverse of NormalCDF, relative error about 1e-16
 // (Wichura, "Algorithm AS 241", PPND16, Applied Statistics 37, 1988).
 // p outside (0, 1) gives -Inf, +Inf or NaN.
