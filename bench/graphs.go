@@ -71,14 +71,20 @@ func (b *builder) out(vs ...*graph.Value) {
 	}
 }
 
-// write saves the graph of s and its inputs in dir and returns the task that opens it.
-func (s single) write(dir string) (task, int, error) {
+// graph builds the graph of s, with every shape inferred.
+func (s single) graph() (*builder, error) {
 	b := &builder{graph.NewBuilder(graph.New("single")), map[string]*tensor.Tensor{}}
 	if s.opset > 0 {
 		b.G.Model.Opsets[""], b.G.Model.IRVersion = s.opset, 11
 	}
 	s.build(b)
-	if err := op.Infer(b.G); err != nil {
+	return b, op.Infer(b.G)
+}
+
+// write saves the graph of s and its inputs in dir and returns the task that opens it.
+func (s single) write(dir string) (task, int, error) {
+	b, err := s.graph()
+	if err != nil {
 		return task{}, 0, err
 	}
 	bytes := s.bytes

@@ -18,7 +18,7 @@ import (
 func TestLargeGraphs(t *testing.T) {
 	n := 20_000
 	if !testing.Short() {
-		n = 100_000
+		n = 50_000
 	}
 	if v, err := strconv.Atoi(os.Getenv("MUSTER_LARGE")); err == nil {
 		n = v

@@ -15,7 +15,8 @@ import (
 //
 // Q, K and V are [B, heads, T, D] or [B, T, heads*D]; the past is always [B, KV, P, D]. A causal
 // query sees the keys up to its own position, which is counted from the end of the past, or such that
-// the last query meets the last valid key. A query that sees nothing gives 0.
+// the last query meets the last valid key. A query that sees nothing gives 0. softmax_precision is met by any value: the
+// softmax of every type is computed in float32 or better.
 func attentionOp(since, maxIn int, attrs string) Op {
 	return Op{
 		Name: "Attention", Since: since, MinIn: 3, MaxIn: maxIn, MinOut: 1, MaxOut: 4,

@@ -16,7 +16,7 @@ import (
 //	delta        S += k beta (v - S'k)'     gated_delta  S = g S, then S += k beta (v - S'k)'
 //
 // then y = scale S'q (Yang et al., arXiv 2412.06464). Q is [B, T, H*D], K [B, T, KV*D], V [B, T, KV*Dv], decay
-// [B, T, KV*D] or [B, T, KV], beta [B, T, KV] or [B, T, 1].
+// [B, T, KV*D] or [B, T, KV], beta [B, T, KV] or [B, T, 1]. chunk_size is a hint for other algorithms and changes nothing.
 var opLinearAttention = Op{
 	Name: "LinearAttention", Since: 27, MinIn: 3, MaxIn: 6, MinOut: 1, MaxOut: 2, Attrs: "chunk_size kv_num_heads q_num_heads scale update_rule",
 	Infer:   linearAttentionInfer,

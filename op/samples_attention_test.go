@@ -65,11 +65,11 @@ func attention(add func(...sample)) {
 		sample{domain: graph.Domain, op: "Attention", in: at(konst(ff(2, 4, 5, 8)), konst(joint), konst(ff(2, 2, 5, 4))), attrs: packed("4344", 0), tol: 1e-5, noSym: true},
 		sample{domain: graph.Domain, op: "AttentionGrad", in: at(ff(2, 4, 5, 4), konst(joint), konst(joint), konst(joint), ff(2, 4, 5, 4), fu(1, 2, 2, 4, 5)), out: 3, attrs: packed("3334", 50), tol: 1e-5, noSym: true})
 	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 1, 8), ff(1, 1, 8), ff(1, 1, 8))
-	m(2, f(2, 1, "3333"), ff(1, 150, 64), ff(1, 600, 32), ff(1, 600, 32))
-	m(2, f(2, 2, "3333", graph.Int("causal", 1)), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
+	m(2, f(2, 1, "3333"), ff(1, 150, 64), ff(1, 525, 32), ff(1, 525, 32))
+	m(2, f(1, 1, "3333", graph.Int("causal", 1)), ff(1, 525, 32), ff(1, 525, 32), ff(1, 525, 32))
 	m(2, f(2, 1, "4444"), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
 	grad(f(2, 1, "4444"), []int{1, 2, 3, 4}, fu(1, 2, 1, 2, 3), ff(1, 2, 3, 4), ff(1, 1, 5, 4), ff(1, 1, 5, 4), ff(2, 1, 5))
-	grad(f(2, 2, "3333", graph.Int("causal", 1)), []int{1, 600, 64}, fu(9, 10, 1, 2, 600), ff(1, 600, 64), ff(1, 600, 64), ff(1, 600, 64))
+	grad(f(1, 1, "3333", graph.Int("causal", 1)), []int{1, 525, 32}, fu(9, 10, 1, 1, 525), ff(1, 525, 32), ff(1, 525, 32), ff(1, 525, 32))
 }
 
 // models has the operators around attention in language models.

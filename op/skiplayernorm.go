@@ -60,6 +60,7 @@ var (
 
 // com.microsoft.EmbedLayerNormalization(ids, segments, words, positions, segment table, gamma, beta, mask, position_ids) -> Y,
 // mask_index, sum is the normalised sum of three embeddings; mask_index [B] counts the ones of the mask.
+// mask_index_type tells shape inference whether there is a mask, which the node says by itself.
 var opEmbedLayerNormalization = Op{
 	Domain: microsoft, Name: "EmbedLayerNormalization", Since: 1, MinIn: 1, MaxIn: 9, MinOut: 1, MaxOut: 3, Attrs: "epsilon mask_index_type",
 	Infer: func(c *InferCall) error {
