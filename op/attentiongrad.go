@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"muster/graph"
 	"muster/internal/detmath"
 	"muster/internal/kernel"
@@ -9,10 +11,12 @@ import (
 
 // muster.AttentionGrad(dY, Q, K, V, Y, LSE, mask) -> dQ, dK, dV is the gradient of muster.Attention. With the
 // weights P = exp(scale Q K' + mask - LSE), computed again: dV = P' dY, dS = P (dY V' - sum of dY Y),
-// dQ = scale dS K and dK = scale dS' Q (Dao, arXiv 2307.08691, algorithm 2).
+// dQ = scale dS K and dK = scale dS' Q (Dao, arXiv 2307.08691, algorithm 2). With joint the gradients, all of
+// three axes, lie beside each other in one output: that by a joint projection.
 var opAttentionGrad = Op{
 	Domain: graph.Domain, Name: "AttentionGrad", Since: 1, MinIn: 6, MaxIn: 7, MinOut: 1, MaxOut: 3,
-	Attrs: "heads kv_heads layout packed size v_size q_offset k_offset v_offset causal scale", Defaults: opMusterAttention.Defaults,
+	Attrs:    "heads kv_heads layout packed size v_size q_offset k_offset v_offset causal scale joint",
+	Defaults: append(slices.Clone(opMusterAttention.Defaults), graph.Int("joint", 0)),
 	Infer: func(c *InferCall) error {
 		f := fusedOf(c.Node)
 		for i := range 6 {
@@ -34,6 +38,12 @@ var opAttentionGrad = Op{
 		if err := firstErr(c.has(5, q[:3]), f.maskRule(c, 6, s)); err != nil {
 			return err
 		}
+		if joint(c.Node) {
+			if !f.three(0) || !f.three(1) || !f.three(2) {
+				return c.Errorf("joint gradients have three axes each")
+			}
+			return c.beside(f.merged(0, q), f.merged(1, k), f.merged(2, v))
+		}
 		c.Set(0, c.In[1].DType, f.merged(0, q))
 		c.Set(1, c.In[2].DType, f.merged(1, k))
 		c.Set(2, c.In[3].DType, f.merged(2, v))
@@ -45,6 +55,22 @@ var opAttentionGrad = Op{
 	Flops: func(in, out []*graph.Value) int64 {
 		return 5 * attentionFlops(in[1:], []*graph.Value{in[4]}) / 2
 	},
+}
+
+// joint reports whether the gradients are one output.
+func joint(n *graph.Node) bool { return n.Int("joint", 0) != 0 }
+
+// beside makes output 0 the shapes beside each other along their last axis.
+func (c *InferCall) beside(s ...[]graph.Dim) error {
+	width := graph.D(0)
+	for _, d := range s {
+		if err := firstErr(c.agree("batches", s[0][0], d[0]), c.agree("tokens", s[0][1], d[1])); err != nil {
+			return err
+		}
+		width = addDims(width, d[2])
+	}
+	c.Set(0, c.In[1].DType, []graph.Dim{s[0][0], s[0][1], width})
+	return nil
 }
 
 // has checks that input i does not certainly differ from a shape.
@@ -71,6 +97,11 @@ func gradForm(n *graph.Node, in []*tensor.Tensor) (a attend, dq, dk, dv kernel.H
 	if m := optional(in, 6); m != nil {
 		a.fullMask(m)
 	}
+	if joint(n) {
+		k, v := a.H*a.D, a.H*a.D+a.KV*a.D
+		w := v + a.KV*a.Dv
+		return a, heads3(a.T, w, a.D, 0), heads3(a.S, w, a.D, k), heads3(a.S, w, a.Dv, v)
+	}
 	dq, dk, dv = a.q, a.k, a.v
 	if f.three(0) {
 		dq = heads3(a.T, a.H*a.D, a.D, 0)
@@ -94,6 +125,10 @@ func attentionGradRef(c *Call) error {
 	var d [3][]float64
 	for i, n := range []int{a.B * a.H * a.T * a.D, a.B * a.KV * a.S * a.D, a.B * a.KV * a.S * a.Dv} {
 		d[i] = make([]float64, n)
+	}
+	if joint(c.Node) {
+		all := make([]float64, len(d[0])+len(d[1])+len(d[2]))
+		d = [3][]float64{all, all, all}
 	}
 	for b := 0; b < a.B; b++ {
 		for h := 0; h < a.H; h++ {
@@ -166,6 +201,9 @@ func attentionGradBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*gr
 		if f.three(i) {
 			d[i] = mergeHeads(b, d[i])
 		}
+	}
+	if joint(n) {
+		return one(b.OpA("Concat", []graph.Attr{graph.Int("axis", 2)}, d...))
 	}
 	return d
 }

@@ -54,7 +54,11 @@ func attentionGradKernel(p *Prep) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	k := kernel.AttentionGrad{Attention: a.fast(), AtDQ: dq, AtDK: dk, AtDV: dv}
+	whole := joint(p.Node)
 	part := func(out []*tensor.Tensor, i int) []float32 {
+		if whole {
+			i = 0
+		}
 		if t := optional(out, i); t != nil {
 			return t.Float32s()
 		}

@@ -25,7 +25,7 @@ var kindNames = map[graph.AttrKind]string{
 	graph.AttrInt: `accuracy_level align_corners allowzero antialias axis batch_axis batch_dims bits block_size blocksize causal ceil_mode
 		center_point_box channels_last chunk_size count_include_pad detect_negative detect_positive do_rotary dtype end exclude_outside
 		exclusive fmod gather_axis group groups heads hidden_size ignore_index input_forget interleaved inverse is_causal
-		is_packed_batching K k k_offset keepdims kv_heads kv_num_heads largest layout left_window_size linear_before_reset
+		is_packed_batching joint K k k_offset keepdims kv_heads kv_num_heads largest layout left_window_size linear_before_reset
 		local_window_size mask_index_type muster_captures N new_axis noop_with_empty_axes normalize_routing_weights num_groups num_heads num_outputs num_scan_inputs
 		offset_group onesided opset output_datatype output_dtype output_height output_width p packed past_present_share_buffer periodic
 		precision q_num_heads q_offset qk_matmul_output_mode quantize_axis rank reverse right_window_size rms rotary_embedding_dim

@@ -60,6 +60,12 @@ func attention(add func(...sample)) {
 	packed := func(layout string, v int64) []graph.Attr {
 		return f(4, 2, layout, graph.Int("packed", 1), graph.Int("size", 8), graph.Int("v_size", 4), graph.Int("q_offset", 2), graph.Int("k_offset", 34), graph.Int("v_offset", v))
 	}
+	beside := func(a []graph.Attr, lse arg, in ...arg) {
+		add(sample{domain: graph.Domain, op: "AttentionGrad", in: append(at(in[3], in[0], in[1], in[2], in[3], lse), in[4:]...),
+			attrs: append(a, graph.Int("joint", 1)), tol: 2e-5, noSym: true})
+	}
+	beside(f(3, 3, "3333", graph.Int("causal", 1)), fu(1, 2, 2, 3, 5), ff(2, 5, 24), ff(2, 5, 24), ff(2, 5, 18), ff(2, 5, 18))
+	beside(f(4, 2, "3334"), fu(4, 5, 2, 4, 70), ff(2, 70, 32), ff(2, 70, 16), ff(2, 70, 8), ff(2, 4, 70, 4), ff(1, 70))
 	joint := ff(2, 5, 60)
 	add(sample{domain: graph.Domain, op: "Attention", in: at(konst(joint), konst(joint), konst(joint)), out: 2, attrs: packed("3333", 50), tol: 1e-5, noSym: true},
 		sample{domain: graph.Domain, op: "Attention", in: at(konst(ff(2, 4, 5, 8)), konst(joint), konst(ff(2, 2, 5, 4))), attrs: packed("4344", 0), tol: 1e-5, noSym: true},

@@ -14,6 +14,15 @@ import (
 	"muster/tensor"
 )
 
+// attentionGrads are the gradients of the attention of two heads whose queries, keys, values and answers are x.
+func attentionGrads(b *graph.Builder, x *graph.Value) []*graph.Value {
+	lse := tensor.New(tensor.Float32, 2, 2, 3)
+	for i := range lse.Float32s() {
+		lse.Float32s()[i] = 2
+	}
+	return b.Node(graph.Domain, "AttentionGrad", 3, []*graph.Value{x, x, x, x, x, b.Init("lse", lse)}, graph.Int("heads", 2), graph.Int("kv_heads", 2))
+}
+
 // spelled are chains of nodes and what they become: the operators that are left, in order.
 var spelled = []struct {
 	name  string
@@ -106,6 +115,14 @@ var spelled = []struct {
 		rows := b.Node(graph.Domain, "GatherGrad", 1, []*graph.Value{x, b.Init("ids", tensor.OfInt64([]int64{3, 0, 3, 1, 2, 3}, 2, 3)), b.Ints(8, 8)})[0]
 		return one(b.Op("Add", b.Op("MatMul", square(b), square(b)), rows))
 	}, "muster.GatherGrad"},
+	{"gradients of attention side by side", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		d := attentionGrads(b, x)
+		return one(b.OpA("Concat", []graph.Attr{graph.Int("axis", -1)}, d...))
+	}, "muster.AttentionGrad"},
+	{"gradients of attention in another order", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
+		d := attentionGrads(b, x)
+		return one(b.OpA("Concat", []graph.Attr{graph.Int("axis", -1)}, d[1], d[0], d[2]))
+	}, "muster.AttentionGrad Concat"},
 	{"nothing", 13, func(b *graph.Builder, x *graph.Value) []*graph.Value {
 		y := b.Op("Reshape", b.Op("Identity", x), b.Ints(3, 2, 8))
 		y = b.Op("Reshape", y, b.Ints(2, 3, 8))

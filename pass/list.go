@@ -25,6 +25,7 @@ var list = []Pass{
 	{Name: "identity", After: []string{"constants"}, Run: identity},
 	{Name: "shared", After: []string{"identity"}, Run: shared},
 	{Name: "attention", After: []string{"shared"}, Run: attention},
+	{Name: "attention-grad", After: []string{"attention"}, Run: attentionGrad},
 	{Name: "qdq", After: []string{"shared"}, Run: qdq},
 	{Name: "dynamic-quant", After: []string{"shared"}, Run: dynamicQuant},
 	{Name: "norm", After: []string{"shared"}, Run: norm},
