@@ -73,23 +73,9 @@ func attentionInfer(c *InferCall) error {
 	if err := firstErr(err1, err2, err3); err != nil {
 		return err
 	}
-	S := k[2]
-	if (c.in(4) == nil) != (c.in(5) == nil) {
-		return c.Errorf("one of past_key and past_value is absent")
-	}
-	if p := c.in(4); p != nil {
-		if err := firstErr(c.wantRank(4, 4), c.wantRank(5, 4)); err != nil {
-			return err
-		}
-		pk, pv := p.Shape, c.In[5].Shape
-		if pk == nil || pv == nil {
-			pk, pv = unknown(4), unknown(4)
-		}
-		if err := firstErr(c.agree("batches", q[0], pk[0], pv[0]), c.agree("heads", k[1], pk[1], pv[1]), c.agree("lengths of the past", pk[2], pv[2]),
-			c.agree("sizes of keys", k[3], pk[3]), c.agree("sizes of values", v[3], pv[3])); err != nil {
-			return err
-		}
-		S = addDims(pk[2], k[2])
+	S, err := c.withPast(q, k, v)
+	if err != nil {
+		return err
 	}
 	if c.in(6) != nil && c.in(4) != nil {
 		return c.Errorf("nonpad_kv_seqlen with a past")
@@ -121,6 +107,25 @@ func attentionInfer(c *InferCall) error {
 	c.Set(2, c.In[2].DType, []graph.Dim{k[0], k[1], S, v[3]})
 	c.Set(3, c.In[0].DType, qk)
 	return nil
+}
+
+// withPast is the number of keys S, those of the past among them.
+func (c *InferCall) withPast(q, k, v []graph.Dim) (S graph.Dim, err error) {
+	if (c.in(4) == nil) != (c.in(5) == nil) {
+		return S, c.Errorf("one of past_key and past_value is absent")
+	}
+	if c.in(4) == nil {
+		return k[2], nil
+	}
+	if err := firstErr(c.wantRank(4, 4), c.wantRank(5, 4)); err != nil {
+		return S, err
+	}
+	pk, pv := c.In[4].Shape, c.In[5].Shape
+	if pk == nil || pv == nil {
+		pk, pv = unknown(4), unknown(4)
+	}
+	return addDims(pk[2], k[2]), firstErr(c.agree("batches", q[0], pk[0], pv[0]), c.agree("heads", k[1], pk[1], pv[1]),
+		c.agree("lengths of the past", pk[2], pv[2]), c.agree("sizes of keys", k[3], pk[3]), c.agree("sizes of values", v[3], pv[3]))
 }
 
 // maskFits checks that a mask broadcasts to the scores; its last axis may be shorter.

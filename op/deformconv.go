@@ -158,8 +158,7 @@ func deformConvBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 	ly, lx := b.Op("Sub", py, y0), b.Op("Sub", px, x0)
 	f := func(v float64) *graph.Value { return fill(b, in[0], v) }
 	planes := reshape(b, in[0], N, D, C/D, int64(H*W))
-	var sum *graph.Value
-	for i := 0; i < 4; i++ {
+	neighbour := func(i int) *graph.Value { // times its weight: [N, D, C/D, K O]
 		r, q := b.Op("Add", y0, f(float64(i/2))), b.Op("Add", x0, f(float64(i%2)))
 		hy, hx := ly, lx
 		if i/2 == 0 {
@@ -175,13 +174,9 @@ func deformConvBody(b *graph.Builder, n *graph.Node, in []*graph.Value) []*graph
 		index := cast(b, b.Op("Add", b.Op("Mul", cr, f(float64(W))), cq), tensor.Int64)
 		index = b.Op("Expand", reshape(b, index, N, D, 1, K*O), b.Ints(N, D, C/D, K*O))
 		v := b.OpA("GatherElements", []graph.Attr{graph.Int("axis", 3)}, planes, index)
-		v = b.Op("Mul", v, reshape(b, weight, N, D, 1, K*O))
-		if sum == nil {
-			sum = v
-		} else {
-			sum = b.Op("Add", sum, v)
-		}
+		return b.Op("Mul", v, reshape(b, weight, N, D, 1, K*O))
 	}
+	sum := addAll(b, neighbour(0), neighbour(1), neighbour(2), neighbour(3))
 	if len(in) > 4 && in[4] != nil {
 		sum = b.Op("Mul", sum, reshape(b, in[4], N, D, 1, K*O))
 	}

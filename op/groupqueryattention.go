@@ -53,29 +53,10 @@ var opGroupQueryAttention = Op{
 }
 
 func groupQueryInfer(c *InferCall) error {
-	n, d := c.Node, c.In[0].DType
-	if c.in(5) == nil || c.in(6) == nil {
-		return c.Errorf("seqlens_k or total_sequence_length is absent")
-	}
-	if n.Int("smooth_softmax", 0) > 0 {
-		return c.unsupported("smooth_softmax is not supported")
-	}
-	for _, i := range []int{0, 1, 2, 3, 4, 7, 8, 10} {
-		if v := c.in(i); v != nil && v.DType != d {
-			return c.Errorf("input %d is %s, input 0 is %s", i, v.DType, d)
-		}
-	}
-	if err := firstErr(c.wantFloat(0), c.wantRank(0, 3), c.wantRank(1, 3), c.wantRank(2, 3), c.wantRank(3, 4), c.wantRank(4, 4), c.wantRank(7, 2), c.wantRank(8, 2), c.wantRank(10, 4),
-		c.wantIndex(5), c.wantIndex(6), c.wantIndex(9), c.single(6), c.alike(1, 2), c.alike(3, 4), c.alike(7, 8)); err != nil {
+	if err := c.groupQueryOperands(); err != nil {
 		return err
 	}
-	H, KV := int(n.Int("num_heads", 0)), int(n.Int("kv_num_heads", 0))
-	if H < 1 || KV < 1 || H%KV != 0 || H > maxElems || (c.in(1) == nil) != (c.in(2) == nil) || (c.in(3) == nil) != (c.in(4) == nil) {
-		return c.Errorf("%d heads of queries, %d of keys; keys without values, or the reverse", H, KV)
-	}
-	if n.Int("do_rotary", 0) != 0 && (c.in(7) == nil || c.in(8) == nil) {
-		return c.Errorf("do_rotary without tables of angles")
-	}
+	d, H, KV := c.In[0].DType, int(c.Node.Int("num_heads", 0)), int(c.Node.Int("kv_num_heads", 0))
 	q := c.In[0].Shape
 	for i := range 3 {
 		c.Set(i, d, nil)
@@ -99,22 +80,9 @@ func groupQueryInfer(c *InferCall) error {
 	if t := c.in(7); t != nil && t.Shape != nil && D.Known() && t.Shape[1].Known() && 2*t.Shape[1].Size > D.Size {
 		return c.Errorf("%d angles for heads of %d", t.Shape[1].Size, D.Size)
 	}
-	S, P := graph.Dim{Size: -1}, graph.D(0)
-	if p := c.in(3); p != nil {
-		P = graph.Dim{Size: -1}
-		if p.Shape != nil {
-			P = p.Shape[2]
-			if err := firstErr(c.agree("batches", q[0], p.Shape[0]), c.agree("heads", graph.D(KV), p.Shape[1]), c.agree("sizes of a head", D, p.Shape[3])); err != nil {
-				return err
-			}
-		}
-	}
-	if t := c.Const(6); t != nil && P.Known() {
-		total := index(t, 0)
-		if total < 0 || total > maxElems {
-			return c.Errorf("a total of %d", total)
-		}
-		S = graph.D(max(P.Size, int(total)))
+	S, err := c.cacheLength(q[0], graph.D(KV), D)
+	if err != nil {
+		return err
 	}
 	if s := c.In[5].Shape; s != nil {
 		if n, ok := known(s); ok && q[0].Known() && n != q[0].Size {
@@ -124,6 +92,56 @@ func groupQueryInfer(c *InferCall) error {
 	c.Set(0, d, []graph.Dim{q[0], q[1], mulDim(D, graph.D(H))})
 	c.Set(1, d, []graph.Dim{q[0], graph.D(KV), S, D})
 	c.Set(2, d, []graph.Dim{q[0], graph.D(KV), S, D})
+	return nil
+}
+
+// cacheLength is the length of the caches after the call, for a batch of B and KV heads of D; open if it depends on data.
+func (c *InferCall) cacheLength(B, KV, D graph.Dim) (graph.Dim, error) {
+	S, P := graph.Dim{Size: -1}, graph.D(0)
+	if p := c.in(3); p != nil {
+		P = graph.Dim{Size: -1}
+		if p.Shape != nil {
+			P = p.Shape[2]
+			if err := firstErr(c.agree("batches", B, p.Shape[0]), c.agree("heads", KV, p.Shape[1]), c.agree("sizes of a head", D, p.Shape[3])); err != nil {
+				return S, err
+			}
+		}
+	}
+	if t := c.Const(6); t != nil && P.Known() {
+		total := index(t, 0)
+		if total < 0 || total > maxElems {
+			return S, c.Errorf("a total of %d", total)
+		}
+		S = graph.D(max(P.Size, int(total)))
+	}
+	return S, nil
+}
+
+// groupQueryOperands checks what does not depend on sizes: which operands are there, their types and ranks.
+func (c *InferCall) groupQueryOperands() error {
+	n, d := c.Node, c.In[0].DType
+	if c.in(5) == nil || c.in(6) == nil {
+		return c.Errorf("seqlens_k or total_sequence_length is absent")
+	}
+	if n.Int("smooth_softmax", 0) > 0 {
+		return c.unsupported("smooth_softmax is not supported")
+	}
+	for _, i := range []int{0, 1, 2, 3, 4, 7, 8, 10} {
+		if v := c.in(i); v != nil && v.DType != d {
+			return c.Errorf("input %d is %s, input 0 is %s", i, v.DType, d)
+		}
+	}
+	if err := firstErr(c.wantFloat(0), c.wantRank(0, 3), c.wantRank(1, 3), c.wantRank(2, 3), c.wantRank(3, 4), c.wantRank(4, 4), c.wantRank(7, 2), c.wantRank(8, 2), c.wantRank(10, 4),
+		c.wantIndex(5), c.wantIndex(6), c.wantIndex(9), c.single(6), c.alike(1, 2), c.alike(3, 4), c.alike(7, 8)); err != nil {
+		return err
+	}
+	H, KV := int(n.Int("num_heads", 0)), int(n.Int("kv_num_heads", 0))
+	if H < 1 || KV < 1 || H%KV != 0 || H > maxElems || (c.in(1) == nil) != (c.in(2) == nil) || (c.in(3) == nil) != (c.in(4) == nil) {
+		return c.Errorf("%d heads of queries, %d of keys; keys without values, or the reverse", H, KV)
+	}
+	if n.Int("do_rotary", 0) != 0 && (c.in(7) == nil || c.in(8) == nil) {
+		return c.Errorf("do_rotary without tables of angles")
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"slices"
 	"strings"
 
 	"muster/graph"
@@ -143,34 +144,25 @@ func recurrentOf(n *graph.Node, in [][]int) (*recurrent, error) {
 			r.T, r.B = r.B, r.T
 		}
 	}
-	gh := -1
-	if r.H >= 0 {
-		gh = r.G * r.H
-	}
-	state := []int{r.D, r.B, r.H}
-	if r.batchFirst {
-		state = []int{r.B, r.D, r.H}
-	}
-	want := [][]int{nil, {r.D, gh, r.I}, {r.D, gh, r.H}, {r.D, 2 * gh}, {r.B}, state, state, {r.D, gh / 4 * 3}}
-	want[0] = []int{r.T, r.B, r.I}
-	if r.batchFirst {
-		want[0] = []int{r.B, r.T, r.I}
-	}
-	for i, s := range in {
-		if s == nil {
-			continue
-		}
-		ok := len(s) == len(want[i])
-		for a := 0; ok && a < len(s); a++ {
-			ok = s[a] == want[i][a] || s[a] < 0 || want[i][a] < 0
-		}
-		if !ok {
-			return nil, c.Errorf("input %d is %v, want %v", i, s, want[i])
+	for i, want := range r.inputShapes()[:len(in)] {
+		fits := func(s, w int) bool { return s == w || s < 0 || w < 0 }
+		if s := in[i]; s != nil && !slices.EqualFunc(s, want, fits) {
+			return nil, c.Errorf("input %d is %v, want %v", i, s, want)
 		}
 	}
 	var err error
 	r.acts, err = activationsOf(n, r.D)
 	return r, err
+}
+
+// inputShapes are the shapes of X, W, R, B, sequence_lens, initial_h, initial_c and P; sizes below 0 are not known.
+func (r *recurrent) inputShapes() [][]int {
+	gh := r.G * r.H
+	x, state := []int{r.T, r.B, r.I}, []int{r.D, r.B, r.H}
+	if r.batchFirst {
+		x, state = []int{r.B, r.T, r.I}, []int{r.B, r.D, r.H}
+	}
+	return [][]int{x, {r.D, gh, r.I}, {r.D, gh, r.H}, {r.D, 2 * gh}, {r.B}, state, state, {r.D, 3 * r.H}}
 }
 
 // activationsOf reads the activations: three per direction for the LSTM, two for the GRU, one for the RNN. alpha

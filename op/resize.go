@@ -363,8 +363,8 @@ func resizeGrad(c *GradCall) []*graph.Value {
 		c.Fail("%v", err)
 		return one(nil)
 	}
-	dy, rank := c.DOut[0], len(shape)
-	for a := rank - 1; a >= 0; a-- {
+	dy := c.DOut[0]
+	for a := len(shape) - 1; a >= 0; a-- {
 		if !r.sized[a] || !x.Shape[a].Known() && r.sizesGiven == nil && r.scale[a] == 1 || x.Shape[a].Known() && r.same(a) {
 			continue
 		}
@@ -372,20 +372,25 @@ func resizeGrad(c *GradCall) []*graph.Value {
 			c.Fail("the size of a resized axis is not known")
 			return one(nil)
 		}
-		m := r.axis(a)
-		weight := tensor.New(x.DType, r.out[a], m.taps)
-		setFloats(weight, m.weight)
-		index := make([]int64, len(m.index))
-		for i, k := range m.index {
-			index[i] = int64(k)
-		}
-		sizes := make([]*graph.Value, rank)
-		for i := range sizes {
-			sizes[i] = b.Op("Gather", b.Op("Shape", dy), b.Ints(int64(i)))
-		}
-		sizes[a] = b.Ints(int64(r.in[a]))
-		dy = b.Node(graph.Domain, "MixGrad", 1, []*graph.Value{dy, b.Init("index", tensor.OfInt64(index, r.out[a], m.taps)),
-			b.Init("weight", weight), concat(b, sizes...)}, graph.Int("axis", int64(a-rank)))[0]
+		dy = r.mixGrad(b, dy, x.DType, a)
 	}
 	return one(dy)
+}
+
+// mixGrad leads dy, of dtype d, back along axis a.
+func (r *resizer) mixGrad(b *graph.Builder, dy *graph.Value, d tensor.DType, a int) *graph.Value {
+	m, rank := r.axis(a), len(r.in)
+	weight := tensor.New(d, r.out[a], m.taps)
+	setFloats(weight, m.weight)
+	index := make([]int64, len(m.index))
+	for i, k := range m.index {
+		index[i] = int64(k)
+	}
+	sizes := make([]*graph.Value, rank)
+	for i := range sizes {
+		sizes[i] = b.Op("Gather", b.Op("Shape", dy), b.Ints(int64(i)))
+	}
+	sizes[a] = b.Ints(int64(r.in[a]))
+	return b.Node(graph.Domain, "MixGrad", 1, []*graph.Value{dy, b.Init("index", tensor.OfInt64(index, r.out[a], m.taps)),
+		b.Init("weight", weight), concat(b, sizes...)}, graph.Int("axis", int64(a-rank)))[0]
 }
