@@ -1,7 +1,9 @@
 package exec
 
 import (
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"muster/fault"
@@ -70,6 +72,24 @@ func TestHostileGraphs(t *testing.T) {
 				})
 				return b.OpA("Loop", []graph.Attr{graphAttr("body", body)}, nil, nil, in[0])
 			}},
+		{"a fed shape against an axis", fault.Mismatch, "Expand", []*tensor.Tensor{tensor.New(tensor.Float32, 1, 3, 2), vec(5)},
+			func(b *graph.Builder, in []*graph.Value) *graph.Value {
+				in[0].Shape = []graph.Dim{graph.D(1), graph.D(3), graph.D(2)}
+				in[1].Shape = []graph.Dim{graph.D(1)}
+				return b.Op("Expand", in[0], in[1])
+			}},
+		{"a fed shape without axes", fault.Mismatch, "Reshape", []*tensor.Tensor{f32(1, 2, 3), vec()},
+			func(b *graph.Builder, in []*graph.Value) *graph.Value { return b.Op("Reshape", in[0], in[1]) }},
+		{"a window of -1", fault.Mismatch, "AveragePool", []*tensor.Tensor{tensor.New(tensor.Float32, 1, 1, 4, 4)},
+			func(b *graph.Builder, in []*graph.Value) *graph.Value {
+				return b.OpA("AveragePool", []graph.Attr{{Name: "kernel_shape", Kind: graph.AttrInts, Ints: []int64{2, -1}}}, in[0])
+			}},
+		{"a declared shape whose product overflows", fault.Exhausted, "Reshape", []*tensor.Tensor{f32(1, 2), vec(-1)},
+			func(b *graph.Builder, in []*graph.Value) *graph.Value {
+				y := b.Op("Reshape", in[0], in[1])
+				y.Shape = []graph.Dim{graph.D(1 << 62), graph.D(1 << 62)}
+				return b.Op("Reshape", y, b.Ints(1<<62, 1<<62))
+			}},
 		{"a body of other inputs", fault.Mismatch, "Loop", []*tensor.Tensor{f32(1)},
 			func(b *graph.Builder, in []*graph.Value) *graph.Value {
 				body := sub("body", func(b *graph.Builder) []*graph.Value {
@@ -134,4 +154,76 @@ func TestStateThatChanges(t *testing.T) {
 	if _, err := s.Run(); fault.ClassOf(err) != fault.Mismatch {
 		t.Errorf("a state of another shape: %v", err)
 	}
+}
+
+// TestManySessions: sessions from many goroutines over one graph, closed while others run, give the right answers, and
+// their memory goes back.
+func TestManySessions(t *testing.T) {
+	g := graph.New("many")
+	b := graph.NewBuilder(g)
+	x := b.Input("x", tensor.Float32, graph.D(1<<16))
+	b.Output("y", b.Op("Exp", b.Op("Neg", b.Op("Cast", b.Op("NonZero", b.Op("Relu", x))))))
+	g.Nodes[2].Attrs = []graph.Attr{graph.Int("to", 1)}
+	shared, err := New(g, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed := tensor.New(tensor.Float32, 1<<16)
+	feed.Float32s()[3] = 1
+	check := func(s *Session) {
+		out, err := s.Run(feed)
+		if err != nil || out[0].Elems() != 1 || out[0].Float32s()[0] < 0.0497 || out[0].Float32s()[0] > 0.0499 {
+			t.Errorf("%v: %v, want exp(-3)", err, out)
+		}
+	}
+	n := 1000
+	if testing.Short() {
+		n = 100
+	}
+	maps := mappings(t)
+	var wg sync.WaitGroup
+	for k := range 4 {
+		wg.Go(func() {
+			for i := range n / 4 {
+				s, err := New(g, Config{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				check(s)
+				check(shared)
+				s.Close()
+				if i%16 == k {
+					shared.Close() // a session that was closed plans anew
+				}
+			}
+		})
+	}
+	wg.Wait()
+	shared.Close()
+	if now := mappings(t); now > maps+50 {
+		t.Errorf("%d mappings before, %d after %d sessions", maps, now, n)
+	}
+	s, _ := New(g, Config{})
+	defer s.Close()
+	for _, out := range [][]*tensor.Tensor{{}, {tensor.New(tensor.Float32, 1, 2)}, {tensor.New(tensor.Int64, 1, 1)}, {nil}} {
+		if err := s.RunInto([]*tensor.Tensor{feed}, out); fault.ClassOf(err) != fault.Mismatch {
+			t.Errorf("outputs %v: %v", out, err)
+		}
+	}
+	for _, in := range [][]*tensor.Tensor{nil, {nil}, {tensor.New(tensor.Float64, 1<<16)}, {tensor.New(tensor.Float32, 5)}} {
+		if _, err := s.Run(in...); fault.ClassOf(err) != fault.Mismatch {
+			t.Errorf("inputs %v: %v", in, err)
+		}
+	}
+}
+
+// mappings counts the memory mappings of this process; 0 where they cannot be read.
+func mappings(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Log(err)
+	}
+	return strings.Count(string(b), "\n")
 }

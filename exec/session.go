@@ -129,6 +129,9 @@ func (s *Session) RunInto(in, out []*tensor.Tensor) error {
 		return fault.New(fault.Mismatch, "exec", "%d outputs are taken, the graph has %d", len(out), s.outs)
 	}
 	for i, t := range out {
+		if t == nil {
+			return fault.New(fault.Mismatch, "output "+s.r.g.Outputs[i].Name, "there is no tensor to take it")
+		}
 		if t.DType != res[i].DType || !t.Shape.Equal(res[i].Shape) {
 			return fault.New(fault.Mismatch, "output "+s.r.g.Outputs[i].Name, "it is %s %s, not %s %s",
 				res[i].DType, res[i].Shape, t.DType, t.Shape)

@@ -280,3 +280,39 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDecodeValue reads tensors, sequences and optionals of test data and input files.
+func FuzzDecodeValue(f *testing.F) {
+	tensors := [][]byte{
+		[]byte("\x08\x02\x10\x07\x42\x01xJ\x10\x07\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00"), // raw int64 [2]
+		[]byte("\x08\x01\x10\x01\x22\x04\x00\x00\x80\x3f"),                                                       // float_data [1]
+		[]byte("\x08\x03\x10\x06\x2a\x03\x01\x02\x03"),                                                           // int32_data [3]
+	}
+	for i, b := range tensors {
+		f.Add(uint8(0), b)
+		item := append([]byte{0x1a, byte(len(b))}, b...)
+		f.Add(uint8(1), append([]byte{0x12, 1}, item...))
+		f.Add(uint8(2), append([]byte{0x12, byte(i)}, item...))
+	}
+	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
+		v := &Value{DType: []tensor.DType{tensor.Float32, tensor.Sequence, tensor.Optional}[kind%3]}
+		x, err := DecodeValue(v, b)
+		if err != nil {
+			if fault.ClassOf(err) == fault.Internal {
+				t.Fatalf("an error without a class: %v", err)
+			}
+			return
+		}
+		whole(t, x)
+	})
+}
+
+// whole checks that the data are as long as type and shape say.
+func whole(t *testing.T, x *tensor.Tensor) {
+	if n, ok := x.Shape.CheckedElems(); !ok || !x.DType.IsContainer() && len(x.Data) != x.DType.Bytes(n) {
+		t.Fatalf("%d bytes for %s %s", len(x.Data), x.DType, x.Shape)
+	}
+	for _, i := range x.Items {
+		whole(t, i)
+	}
+}

@@ -63,7 +63,7 @@ func bilinear(plane []float64, H, W int, y, x float64) float64 {
 	for i := 0.0; i < 2; i++ {
 		for j := 0.0; j < 2; j++ {
 			r, q := y0+i, x0+j
-			if r < 0 || q < 0 || r >= float64(H) || q >= float64(W) {
+			if !(r >= 0 && q >= 0 && r < float64(H) && q < float64(W)) { // an offset may be NaN
 				continue
 			}
 			sum += (1 - math.Abs(y-r)) * (1 - math.Abs(x-q)) * plane[int(r)*W+int(q)]

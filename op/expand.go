@@ -23,13 +23,34 @@ var opExpand = Op{
 		return err
 	},
 	Ref: func(c *Call) error {
+		if err := expandable(c.In, c.Out[0].Shape); err != nil {
+			return err
+		}
 		copyElems(c.Out[0], c.In[0], broadcast(c.Out[0].Shape, c.In[0].Shape))
 		return nil
 	},
 	Grad: func(c *GradCall) []*graph.Value {
 		return one(c.sumTo(c.DOut[0], c.Out[0], c.In[0]))
 	},
-	Prepare: expandKernel,
+	Prepare: func(p *Prep) (Kernel, bool) {
+		k, ok := expandKernel(p)
+		if shape := p.Out[0].Shape; ok && p.In[1].Data == nil {
+			k.Check = func(in []*tensor.Tensor) error { return expandable(in, shape) }
+		}
+		return k, ok
+	},
+}
+
+// expandable checks the wanted shape against the output: an axis of the input that is longer than 1 gives its size
+// before the data are there.
+func expandable(in []*tensor.Tensor, out tensor.Shape) error {
+	want := in[1].Int64s()
+	for i, n := range want {
+		if at := len(out) - len(want) + i; n != 1 && (at < 0 || n != int64(out[at])) {
+			return fault.New(fault.Mismatch, "", "%s cannot be expanded to %v", in[0].Shape, want)
+		}
+	}
+	return nil
 }
 
 // Tile repeats along every axis.

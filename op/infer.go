@@ -101,11 +101,8 @@ func (f *inference) node(o *Op, n *graph.Node) error {
 		if v == nil {
 			continue
 		}
-		if err := checkShape(n, v); err != nil {
-			return err
-		}
 		trust := !o.Dynamic && len(c.asked) == 0
-		if err := merge(n, v, &declared[i], trust); err != nil {
+		if err := firstErr(merge(n, v, &declared[i], trust), checkShape(n, v)); err != nil { // of what the file declared, too
 			return err
 		}
 		open = open || !isStatic(v)

@@ -46,6 +46,9 @@ func listed(v *graph.Value, lists map[*graph.Value][]sym) ([]sym, bool) {
 	if v == nil {
 		return nil, false
 	}
+	if s, ok := v.Static(); ok && len(s) == 1 && s[0] == 0 && (v.DType == tensor.Int64 || v.DType == tensor.Int32) {
+		return []sym{}, true
+	}
 	if t := v.Const; t != nil {
 		if t.DType != tensor.Int64 && t.DType != tensor.Int32 || len(t.Shape) > 1 || t.Elems() > maxList {
 			return nil, false

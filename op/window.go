@@ -42,6 +42,9 @@ func windowOf(n *graph.Node, kernel []int) (window, error) {
 			return nil, fault.New(fault.Mismatch, n.Place(), "kernel_shape %v for %d spatial axes", ks, rank)
 		}
 		for i, k := range ks {
+			if k < 1 { // -1 means "not known" below
+				return nil, fault.New(fault.Mismatch, n.Place(), "kernel_shape %v", ks)
+			}
 			if kernel[i] >= 0 && k != int64(kernel[i]) {
 				return nil, fault.New(fault.Mismatch, n.Place(), "kernel_shape %v, but the weights have %v", ks, kernel)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"muster/fault"
 	"muster/graph"
 	"muster/tensor"
 )
@@ -129,4 +130,38 @@ func TestReadFile(t *testing.T) {
 	if _, err := ReadFile(put("x.txt", "00")); err == nil || !strings.Contains(err.Error(), "npy") {
 		t.Errorf("a text file: %v", err)
 	}
+}
+
+// FuzzFile reads arrays of NumPy and TensorProtos: what is read is as long as its shape says, and is written back.
+func FuzzFile(f *testing.F) {
+	npy, err := hex.DecodeString(numpyBytes)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(npy)
+	f.Add([]byte("\x08\x02\x10\x07\x42\x01xJ\x10\x07\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for i, read := range []func([]byte) (*tensor.Tensor, error){DecodeNPY, decodePB} {
+			x, err := read(append([]byte{}, b...))
+			if err != nil {
+				if fault.ClassOf(err) == fault.Internal {
+					t.Fatalf("an error without a class: %v", err)
+				}
+				continue
+			}
+			if n, ok := x.Shape.CheckedElems(); !ok || len(x.Data) != x.DType.Bytes(n) {
+				t.Fatalf("%d bytes for %s %s", len(x.Data), x.DType, x.Shape)
+			}
+			if i > 0 {
+				continue
+			}
+			c, err := EncodeNPY(x)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if y, err := DecodeNPY(c); err != nil || !y.Shape.Equal(x.Shape) || string(y.Data) != string(x.Data) {
+				t.Fatalf("%s %s came back as %v: %v", x.DType, x.Shape, y, err)
+			}
+		}
+	})
 }
