@@ -72,6 +72,7 @@ type mapPlan struct {
 	inRow       int // bytes
 	outRow      int
 	runs        []stretch
+	inner       stretch // the only one that is no fill, beside fill
 	list        []int32 // source indices of the last axis where stretches are short, nil otherwise
 	twice       bool    // the list is 0, 0, 1, 1, ... of 4-byte elements
 }
@@ -100,6 +101,7 @@ func (m *axisMap) plan(size int) mapPlan {
 		p.rows *= m.out[a]
 	}
 	p.runs = stretches(m.list[last], m.out[last])
+	p.inner = onlyInner(p.runs)
 	if p.block == size && len(p.runs)*4 > m.out[last] && m.out[last] >= 4 {
 		for _, i := range m.list[last] {
 			p.list = append(p.list, int32(i))
@@ -124,6 +126,19 @@ func stretches(list []int, n int) (r []stretch) {
 		r = append(r, stretch{i, from, 1})
 	}
 	return r
+}
+
+// onlyInner is the stretch that has nothing but fill around it, if it is the only one.
+func onlyInner(runs []stretch) (inner stretch) {
+	for _, s := range runs {
+		if s.from >= 0 && (inner.n > 0 || len(runs) == 1) {
+			return stretch{}
+		}
+		if s.from >= 0 {
+			inner = s
+		}
+	}
+	return inner
 }
 
 // source is the source row of output row r, -1 if it is fill.
@@ -176,11 +191,17 @@ func (p mapPlan) kernel(i int, fill func(in []*tensor.Tensor) []byte) Kernel {
 	return Kernel{Run: split(tasks, func(in, out []*tensor.Tensor, _ []byte, task int) {
 		f := fill(in)
 		before, from := -2, -2
+		if p.inner.n > 0 { // rows are copied into what is filled
+			fillBytes(out[0].Data[task*per*p.outRow:min(p.rows, (task+1)*per)*p.outRow], f)
+		}
 		at := 0
 		for r := task * per; r < min(p.rows, (task+1)*per); r++ {
 			dst := out[0].Data[r*p.outRow : (r+1)*p.outRow]
 			from = p.next(&at, r, from)
 			switch {
+			case p.inner.n > 0 && from < 0:
+			case p.inner.n > 0:
+				copy(dst[p.inner.to*p.block:(p.inner.to+p.inner.n)*p.block], in[i].Data[from*p.inRow+p.inner.from*p.block:])
 			case from < 0:
 				fillBytes(dst, f)
 			case from == before:

@@ -148,17 +148,23 @@ func (r *running) columns(y, x []float32, a []float64, step int) {
 
 // turnedRows and turnedCols are the size of the block that is turned.
 const (
-	turnedRows = 32
-	turnedCols = 64
+	turnedRows = 16
+	turnedCols = 128
 )
 
-// rows does up to turnedRows rows: blocks of columns are turned, folded and turned back.
+// rows does up to turnedRows rows: few of them number by number, more in blocks of columns that are turned, folded and
+// turned back.
 func (r *running) rows(y, x []float32, rows int) {
+	if rows < turnedRows/2 {
+		for i := range rows {
+			r.row(y[i*r.n:(i+1)*r.n], x[i*r.n:(i+1)*r.n])
+		}
+		return
+	}
 	var buf [2][turnedRows * turnedCols]float32
 	var totals [turnedRows]float64
-	a := totals[:rows]
-	for i := range a {
-		a[i] = r.from
+	for i := range totals {
+		totals[i] = r.from
 	}
 	for lo := 0; lo < r.n; lo += turnedCols {
 		c := min(turnedCols, r.n-lo)
@@ -166,23 +172,50 @@ func (r *running) rows(y, x []float32, rows int) {
 		if r.reverse {
 			at = r.n - lo - c
 		}
-		src, dst := buf[0][:c*rows], buf[1][:c*rows]
-		kernel.Transpose(src, rows, x[at:], r.n, rows, c)
-		for i := range c {
-			k := i
-			if r.reverse {
-				k = c - 1 - i
-			}
-			d := dst[k*rows:][:rows]
-			if r.exclusive { // what is there before this place
-				for j, v := range a {
-					d[j] = float32(v)
-				}
-				d = src[k*rows:][:rows]
-			}
-			r.fold(d, a, src[k*rows:][:rows])
+		kernel.Transpose(buf[0][:], turnedRows, x[at:], r.n, rows, c)
+		r.turned(&buf[1], &buf[0], &totals, c)
+		kernel.Transpose(y[at:], r.n, buf[1][:], turnedRows, c, rows)
+	}
+}
+
+// turned folds c places of turnedRows columns each.
+func (r *running) turned(dst, src *[turnedRows * turnedCols]float32, totals *[turnedRows]float64, c int) {
+	if !r.exclusive && !r.reverse {
+		kernel.RunningRows(dst[:c*turnedRows], totals, src[:c*turnedRows], r.product)
+		return
+	}
+	for i := range c {
+		if r.reverse {
+			i = c - 1 - i
 		}
-		kernel.Transpose(y[at:], r.n, dst, rows, c, rows)
+		d, x := dst[i*turnedRows:][:turnedRows], src[i*turnedRows:][:turnedRows]
+		if r.exclusive { // what is there before this place
+			for j, v := range totals {
+				d[j] = float32(v)
+			}
+			d = x
+		}
+		kernel.RunningRows(d, totals, x, r.product)
+	}
+}
+
+// row does one row number by number.
+func (r *running) row(y, x []float32) {
+	acc := r.from
+	for i := range x {
+		if r.reverse {
+			i = len(x) - 1 - i
+		}
+		before := acc
+		if r.product {
+			acc *= float64(x[i])
+		} else {
+			acc += float64(x[i])
+		}
+		y[i] = float32(acc)
+		if r.exclusive {
+			y[i] = float32(before)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -151,6 +152,10 @@ func depthKernel(p *Prep) (Kernel, bool) {
 		src, dst := words[uint32](in[0].Data), words[uint32](out[0].Data)
 		for r := lo; r < hi; r++ {
 			at, d := outer.from(r), dst[r*W*bs:(r+1)*W*bs]
+			if bs == 2 {
+				kernel.Weave(floatWords(d), floatWords(src[at:][:W]), floatWords(src[at+st[5]:][:W]))
+				continue
+			}
 			b := 0
 			for ; bs%2 == 0 && b < bs; b += 2 {
 				weavePairs(d[b:], bs, src[at+b*st[5]:][:W], src[at+(b+1)*st[5]:][:W])
@@ -176,4 +181,12 @@ func weavePairs(d []uint32, step int, x, y []uint32) {
 		pairs[at] = uint64(v) | uint64(y[i])<<32
 		at += step
 	}
+}
+
+// floatWords views words as what is only moved.
+func floatWords(v []uint32) []float32 {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(&v[0])), len(v))
 }

@@ -51,15 +51,12 @@ func groupNormKernel(p *Prep, groups int, perGroup bool) (Kernel, bool) {
 			x, y := in[0].Float32s()[r*size:(r+1)*size], out[0].Float32s()[r*size:(r+1)*size]
 			mean := kernel.Sum(x) / float32(size)
 			inv := float32(1 / math.Sqrt(float64(kernel.Squares(x, mean))/float64(size)+eps))
-			kernel.MapScalar(kernel.Sub, y, x, mean)
 			for c := 0; c < C/groups; c++ {
 				k := r%groups*(C/groups) + c
 				if perGroup {
 					k = r % groups
 				}
-				line := y[c*O : (c+1)*O]
-				kernel.MapScalar(kernel.Mul, line, line, inv*scale[k])
-				kernel.MapScalar(kernel.Add, line, line, bias[k])
+				kernel.Affine(y[c*O:(c+1)*O], x[c*O:(c+1)*O], mean, inv*scale[k], bias[k])
 			}
 		}
 	})}, true

@@ -329,7 +329,7 @@ func logSumExpKernel(P, n, Q int) (Kernel, bool) {
 				top := buf[:len(sum)]
 				for i := range sum {
 					x := in[0].Float32s()[(lo+i)*n:][:n]
-					top[i] = finiteTop(kernel.Greatest(x))
+					top[i] = finiteTop(kernel.Top(x))
 					sum[i] = kernel.ExpSum(x, top[i])
 				}
 				logPlus(sum, top)

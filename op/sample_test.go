@@ -37,6 +37,12 @@ func (s sample) String() string {
 			continue
 		}
 		str += fmt.Sprintf(" %s[%s]", a.t.DType, a.t.Shape)
+		if n := a.t.Elems(); n <= 8 && (a.konst || n == 1) && (a.t.DType == tensor.Int64 || a.t.DType == tensor.Float32) { // axes, shapes and other parameters
+			str += "="
+			for i := range n {
+				str += fmt.Sprintf("%g,", a.t.Float(i))
+			}
+		}
 	}
 	for _, a := range s.attrs {
 		str += fmt.Sprintf(" %s=%d,%g,%s%v", a.Name, a.I, a.F, a.S, a.Ints)

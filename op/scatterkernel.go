@@ -139,6 +139,14 @@ func indexWords[T int32 | int64](t *tensor.Tensor) []T {
 // taken copies x[i step] for the indices i; negative ones count from n.
 func taken[T word, I int32 | int64](d, x []T, idx []I, n, step int) {
 	d = d[:len(idx)]
+	if step == 1 {
+		for k, i := range idx {
+			j := int(i)
+			j += j >> 63 & n
+			d[k] = x[j]
+		}
+		return
+	}
 	for k, i := range idx {
 		j := int(i)
 		j += j >> 63 & n
@@ -339,6 +347,9 @@ func gatherKernel(p *Prep) (Kernel, bool) {
 	if K == 1 && q == 4 {
 		return Kernel{Run: gatherOne(P, n), Check: laneCheck(1, n)}, true
 	}
+	if q == 4 && P >= 4 && n < 1<<31 {
+		return gatherWords(P, n, K), true
+	}
 	var f func(in, out []*tensor.Tensor, p, lo, hi int)
 	long := idx.DType == tensor.Int64
 	switch {
@@ -367,6 +378,31 @@ func gatherRows[T uint32 | uint64, I int32 | int64](n, K int) func(in, out []*te
 	return func(in, out []*tensor.Tensor, p, lo, hi int) {
 		taken(words[T](out[0].Data)[p*K+lo:], words[T](in[0].Data)[p*n:], indexWords[I](in[1])[lo:hi], n, 1)
 	}
+}
+
+// gatherWords reads the same 4-byte elements of every row of n: the indices are made ready once.
+func gatherWords(P, n, K int) Kernel {
+	rows := rowKernelScratch(P, K, func(in, out []*tensor.Tensor, scratch []byte, lo, hi int) {
+		at := words[uint32](scratch[:4*K])
+		for p := lo; p < hi; p++ {
+			x, d := words[uint32](in[0].Data)[p*n:][:n], words[uint32](out[0].Data)[p*K:][:K]
+			k := 0
+			for ; k+4 <= K; k += 4 {
+				i, e := at[k:k+4:k+4], d[k:k+4:k+4]
+				e[0], e[1], e[2], e[3] = x[i[0]], x[i[1]], x[i[2]], x[i[3]]
+			}
+			for ; k < K; k++ {
+				d[k] = x[at[k]]
+			}
+		}
+	})
+	return Kernel{Scratch: 4*K + 64, Check: laneCheck(1, n), Run: func(in, out []*tensor.Tensor, scratch []byte) {
+		at := words[uint32](scratch[:4*K])
+		for k := range at {
+			at[k] = uint32(wrap(index(in[1], k), n))
+		}
+		rows(in, out, scratch)
+	}}
 }
 
 // gatherOne reads one 4-byte element of every row of n.

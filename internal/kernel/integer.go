@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"math"
+	"unsafe"
+)
 
 // Integer is an operation of two 32-bit integers.
 type Integer uint8
@@ -41,7 +44,7 @@ func Map2Int(op Integer, dst, a, b []int32) {
 // bitsOf views integers as what vector registers of float32 hold.
 func bitsOf(v []int32) *float32 { return (*float32)(unsafe.Pointer(&v[0])) }
 
-// Mod is dst = a modulo b, with the sign of b, or that of a if toZero is set; modulo 0 is 0.
+// Mod is dst = a modulo b, with the sign of b, or that of a if toZero is set; modulo 0 is 0. dst is another slice than a and b.
 func Mod(dst, a, b []int64, toZero bool) {
 	const block = 256
 	for len(a) > 0 {
@@ -49,31 +52,22 @@ func Mod(dst, a, b []int64, toZero bool) {
 		d, x, y := dst[:n], a[:n], b[:n]
 		dst, a, b = dst[n:], a[n:], b[n:]
 		whole := 0
-		if fast() && narrow(x, y) {
-			if whole = n &^ 15; whole > 0 && toZero {
-				vmodzero(whole, &d[0], &x[0], &y[0])
-			} else if whole > 0 {
-				vmodfloor(whole, &d[0], &x[0], &y[0])
+		if fast() && n >= 16 {
+			whole = n &^ 15
+			wrong := float32(0)
+			if toZero {
+				wrong = vmodzero(whole, &d[0], &x[0], &y[0])
+			} else {
+				wrong = vmodfloor(whole, &d[0], &x[0], &y[0])
+			}
+			if math.Float32bits(wrong) != 0 {
+				whole = 0
 			}
 		}
 		for i := whole; i < n; i++ {
 			d[i] = modRef(x[i], y[i], toZero)
 		}
 	}
-}
-
-// narrow reports whether all numbers have 32 bits and no divisor is 0.
-func narrow(a, b []int64) bool {
-	var bits uint64
-	zeros := 0
-	for i, v := range a {
-		w := b[i]
-		bits |= uint64(v+1<<31) | uint64(w+1<<31)
-		if w == 0 {
-			zeros++
-		}
-	}
-	return bits>>32 == 0 && zeros == 0
 }
 
 func modRef(x, y int64, toZero bool) int64 {
@@ -166,5 +160,18 @@ func SelectLong(dst []int64, q []uint8, a, b []int64) {
 		if q[i] != 0 {
 			dst[i] = a[i]
 		}
+	}
+}
+
+// Weave writes the words of a and b in turn.
+func Weave(dst, a, b []float32) {
+	n := 0
+	if fast() {
+		if n = len(a) &^ 15; n > 0 {
+			vweave(n, &dst[:2*len(a)][0], &a[0], &b[:len(a)][0])
+		}
+	}
+	for i := n; i < len(a); i++ {
+		dst[2*i], dst[2*i+1] = a[i], b[i]
 	}
 }

@@ -34,7 +34,13 @@ func init() {
 			out = append(append(append(out, d...), sum...), other...)
 			TopColumns(best, at, x, -1, 3, false)
 			TopColumns(best, at, y, 1, 4, true)
-			return append(append(out, best...), at...)
+			var t [16]float64
+			RunningRows(d, &t, x, false)
+			t[3] = 1
+			RunningRows(e, &t, x, true)
+			Affine(f, x, 0.3, 1.7, -2)
+			Mix(f, x, y, m, x, [4]float32{1, 0.5, -0.25, 3})
+			return append(append(append(append(append(out, best...), at...), d...), e...), f...)
 		}
 	}
 	vecCases["Pow"] = func(r *rand.Rand, n int, odd bool) func() []float32 {
@@ -83,6 +89,8 @@ func init() {
 				put()
 			}
 			Twice(y, x)
+			out = append(out, y...)
+			Weave(y, x, append([]float32{}, y[n:]...))
 			return append(out, y...)
 		}
 	}

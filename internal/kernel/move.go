@@ -47,11 +47,17 @@ func TransposeHalves(dst []uint16, ldd int, src []uint16, lds, rows, cols int) {
 		transposeRef(dst, ldd, src, lds, rows, cols)
 		return
 	}
-	for r := 0; r < rows; r += 8 {
-		r := min(r, rows-8)
-		transposeBits16(cols/8, &dst[:(cols-1)*ldd+rows][r], 2*ldd, &src[:(rows-1)*lds+cols][r*lds], 2*lds)
-		if cols%8 != 0 {
-			transposeBits16(1, &dst[(cols-8)*ldd+r], 2*ldd, &src[r*lds+cols-8], 2*lds)
+	_, _ = dst[(cols-1)*ldd+rows-1], src[(rows-1)*lds+cols-1]
+	for c := 0; c < cols; c += 16 { // few rows of dst at a time stay in the cache until their lines are full
+		n := min(2, (cols-c)/8)
+		for r := 0; r < rows; r += 8 {
+			r := min(r, rows-8)
+			if n > 0 {
+				transposeBits16(n, &dst[c*ldd+r], 2*ldd, &src[r*lds+c], 2*lds)
+			}
+			if c+16 > cols && cols%8 != 0 {
+				transposeBits16(1, &dst[(cols-8)*ldd+r], 2*ldd, &src[r*lds+cols-8], 2*lds)
+			}
 		}
 	}
 }

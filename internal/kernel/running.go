@@ -170,9 +170,52 @@ func PowScalar(dst, x []float32, s float32) {
 
 // positive reports whether all of x is normal, finite and above 0.
 func positive(x []float32) bool {
-	return vnans(len(x), &x[0]) == 0 && vmin(len(x), &x[0]) >= 0x1p-126 && finite(x)
+	low, all := math.Float32frombits(0x00800000), math.Float32frombits(1<<32-1)
+	return math.Float32bits(vbits(len(x), &x[0], low, all)) < 0x7f000000
 }
 
 func finite(x []float32) bool {
-	return vnans(len(x), &x[0]) == 0 && vmaxabs(len(x), &x[0]) <= math.MaxFloat32
+	return math.Float32bits(vbits(len(x), &x[0], 0, math.Float32frombits(1<<31-1))) < 0x7f800000
+}
+
+// RunningRows is RunningSum, or RunningProduct, for many rows x of 16 columns that follow each other.
+func RunningRows(dst []float32, total *[16]float64, x []float32, product bool) {
+	n := len(x) &^ 15
+	switch {
+	case n == 0:
+	case fast() && product:
+		vrowprods(n, &dst[:n][0], &total[0], &x[0])
+	case fast():
+		vrowsums(n, &dst[:n][0], &total[0], &x[0])
+	default:
+		for i := 0; i < n; i += 16 {
+			if product {
+				RunningProduct(dst[i:i+16], total[:], x[i:i+16])
+			} else {
+				RunningSum(dst[i:i+16], total[:], x[i:i+16])
+			}
+		}
+	}
+}
+
+// Affine is dst = (x-m)*a + b.
+func Affine(dst, x []float32, m, a, b float32) {
+	if n := len(x); fast() && n > 0 {
+		vaffine(n, &dst[:n][0], &x[0], m, a, b)
+		return
+	}
+	for i, v := range x {
+		dst[i] = FMA(float32(v-m), a, b)
+	}
+}
+
+// Mix adds w[0]*a + w[1]*b + w[2]*c + w[3]*d to dst, in this order.
+func Mix(dst, a, b, c, d []float32, w [4]float32) {
+	if n := len(dst); fast() && n > 0 {
+		vmix(n, &dst[0], &a[:n][0], &b[:n][0], &c[:n][0], &d[:n][0], w[0], w[1], w[2], w[3])
+		return
+	}
+	for i := range dst {
+		dst[i] = FMA(d[i], w[3], FMA(c[i], w[2], FMA(b[i], w[1], FMA(a[i], w[0], dst[i]))))
+	}
 }

@@ -187,6 +187,14 @@ func LogSoftmax(dst, x []float32, rows, cols int) {
 	}
 }
 
+// Top returns the largest element of x; NaN may be lost if it is finite.
+func Top(x []float32) float32 {
+	if m := rowMax(x); m < float32(math.Inf(1)) && len(x) > 0 {
+		return m + 0
+	}
+	return Greatest(x)
+}
+
 // rowMax returns the largest element of one row; NaN may be lost.
 func rowMax(x []float32) float32 {
 	if !fast() || len(x) == 0 {

@@ -1706,23 +1706,60 @@ func vcolprod(n int, total64 *float64, x *float32) {
 	vcolprod256(n, total64, x)
 }
 
-// vrowprod512 multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
+// vaffine512 is dst = (x-m)*a + b. n is positive.
 //
 //go:noescape
-func vrowprod512(n int, total64 *float64, x *float32)
+func vaffine512(n int, dst *float32, x *float32, m float32, a float32, b float32)
 
-// vrowprod256 multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
+// vaffine256 is dst = (x-m)*a + b. n is positive.
 //
 //go:noescape
-func vrowprod256(n int, total64 *float64, x *float32)
+func vaffine256(n int, dst *float32, x *float32, m float32, a float32, b float32)
 
-// vrowprod multiplies the 16 numbers of total64 by x, 16 at a time. n is a positive multiple of 16.
-func vrowprod(n int, total64 *float64, x *float32) {
+// vaffine is dst = (x-m)*a + b. n is positive.
+func vaffine(n int, dst *float32, x *float32, m float32, a float32, b float32) {
 	if cpu.Active() == cpu.AVX512 {
-		vrowprod512(n, total64, x)
+		vaffine512(n, dst, x, m, a, b)
 		return
 	}
-	vrowprod256(n, total64, x)
+	vaffine256(n, dst, x, m, a, b)
+}
+
+// vmix512 adds w0*a + w1*b + w2*c + w3*d to dst, in this order. n is positive.
+//
+//go:noescape
+func vmix512(n int, dst *float32, a *float32, b *float32, c *float32, d *float32, w0 float32, w1 float32, w2 float32, w3 float32)
+
+// vmix256 adds w0*a + w1*b + w2*c + w3*d to dst, in this order. n is positive.
+//
+//go:noescape
+func vmix256(n int, dst *float32, a *float32, b *float32, c *float32, d *float32, w0 float32, w1 float32, w2 float32, w3 float32)
+
+// vmix adds w0*a + w1*b + w2*c + w3*d to dst, in this order. n is positive.
+func vmix(n int, dst *float32, a *float32, b *float32, c *float32, d *float32, w0 float32, w1 float32, w2 float32, w3 float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vmix512(n, dst, a, b, c, d, w0, w1, w2, w3)
+		return
+	}
+	vmix256(n, dst, a, b, c, d, w0, w1, w2, w3)
+}
+
+// vbits512 returns the largest of the words x-low&mask, without signs. n is positive.
+//
+//go:noescape
+func vbits512(n int, x *float32, low float32, mask float32) (top float32)
+
+// vbits256 returns the largest of the words x-low&mask, without signs. n is positive.
+//
+//go:noescape
+func vbits256(n int, x *float32, low float32, mask float32) (top float32)
+
+// vbits returns the largest of the words x-low&mask, without signs. n is positive.
+func vbits(n int, x *float32, low float32, mask float32) (top float32) {
+	if cpu.Active() == cpu.AVX512 {
+		return vbits512(n, x, low, mask)
+	}
+	return vbits256(n, x, low, mask)
 }
 
 // vexpcols512 is dst = e^(x-m), and adds it to total. n is positive.
@@ -1896,42 +1933,40 @@ func vmuli(n int, dst *float32, a *float32, b *float32) {
 	vmuli256(n, dst, a, b)
 }
 
-// vmodfloor512 is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
+// vmodfloor512 is the remainder of longa by longb with the sign of longb; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
 //
 //go:noescape
-func vmodfloor512(n int, long *int64, longa *int64, longb *int64)
+func vmodfloor512(n int, long *int64, longa *int64, longb *int64) (wrong float32)
 
-// vmodfloor256 is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
+// vmodfloor256 is the remainder of longa by longb with the sign of longb; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
 //
 //go:noescape
-func vmodfloor256(n int, long *int64, longa *int64, longb *int64)
+func vmodfloor256(n int, long *int64, longa *int64, longb *int64) (wrong float32)
 
-// vmodfloor is the remainder of longa by longb with the sign of longb, both of 32 bits, longb not 0. n is a positive multiple of 16.
-func vmodfloor(n int, long *int64, longa *int64, longb *int64) {
+// vmodfloor is the remainder of longa by longb with the sign of longb; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
+func vmodfloor(n int, long *int64, longa *int64, longb *int64) (wrong float32) {
 	if cpu.Active() == cpu.AVX512 {
-		vmodfloor512(n, long, longa, longb)
-		return
+		return vmodfloor512(n, long, longa, longb)
 	}
-	vmodfloor256(n, long, longa, longb)
+	return vmodfloor256(n, long, longa, longb)
 }
 
-// vmodzero512 is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
+// vmodzero512 is the remainder of longa by longb with the sign of longa; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
 //
 //go:noescape
-func vmodzero512(n int, long *int64, longa *int64, longb *int64)
+func vmodzero512(n int, long *int64, longa *int64, longb *int64) (wrong float32)
 
-// vmodzero256 is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
+// vmodzero256 is the remainder of longa by longb with the sign of longa; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
 //
 //go:noescape
-func vmodzero256(n int, long *int64, longa *int64, longb *int64)
+func vmodzero256(n int, long *int64, longa *int64, longb *int64) (wrong float32)
 
-// vmodzero is the remainder of longa by longb with the sign of longa, both of 32 bits, longb not 0. n is a positive multiple of 16.
-func vmodzero(n int, long *int64, longa *int64, longb *int64) {
+// vmodzero is the remainder of longa by longb with the sign of longa; it returns bits if one has more than 32 bits or longb is 0. n is a positive multiple of 16.
+func vmodzero(n int, long *int64, longa *int64, longb *int64) (wrong float32) {
 	if cpu.Active() == cpu.AVX512 {
-		vmodzero512(n, long, longa, longb)
-		return
+		return vmodzero512(n, long, longa, longb)
 	}
-	vmodzero256(n, long, longa, longb)
+	return vmodzero256(n, long, longa, longb)
 }
 
 // vtruncs512 rounds |x| < 2^31 towards zero, to 32 bits. n is a positive multiple of 16.
@@ -2008,6 +2043,25 @@ func vtwice(n int, dst *float32, x *float32) {
 		return
 	}
 	vtwice256(n, dst, x)
+}
+
+// vweave512 writes the words of a and b in turn. n is a positive multiple of 16.
+//
+//go:noescape
+func vweave512(n int, dst *float32, a *float32, b *float32)
+
+// vweave256 writes the words of a and b in turn. n is a positive multiple of 16.
+//
+//go:noescape
+func vweave256(n int, dst *float32, a *float32, b *float32)
+
+// vweave writes the words of a and b in turn. n is a positive multiple of 16.
+func vweave(n int, dst *float32, a *float32, b *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vweave512(n, dst, a, b)
+		return
+	}
+	vweave256(n, dst, a, b)
 }
 
 // vselectl512 is long = q ? longa : longb. n is a positive multiple of 16.
@@ -2122,6 +2176,63 @@ func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float3
 		return
 	}
 	rrms256(rows, cols, y, x, scale, invstd, n, eps)
+}
+
+// vrowprod512 folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprod512(n int, total64 *float64, x *float32)
+
+// vrowprod256 folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprod256(n int, total64 *float64, x *float32)
+
+// vrowprod is vrowprod512 or vrowprod256.
+func vrowprod(n int, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrowprod512(n, total64, x)
+		return
+	}
+	vrowprod256(n, total64, x)
+}
+
+// vrowsums512 is dst = the totals at every step: it folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowsums512(n int, dst *float32, total64 *float64, x *float32)
+
+// vrowsums256 is dst = the totals at every step: it folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowsums256(n int, dst *float32, total64 *float64, x *float32)
+
+// vrowsums is vrowsums512 or vrowsums256.
+func vrowsums(n int, dst *float32, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrowsums512(n, dst, total64, x)
+		return
+	}
+	vrowsums256(n, dst, total64, x)
+}
+
+// vrowprods512 is dst = the totals at every step: it folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprods512(n int, dst *float32, total64 *float64, x *float32)
+
+// vrowprods256 is dst = the totals at every step: it folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.
+//
+//go:noescape
+func vrowprods256(n int, dst *float32, total64 *float64, x *float32)
+
+// vrowprods is vrowprods512 or vrowprods256.
+func vrowprods(n int, dst *float32, total64 *float64, x *float32) {
+	if cpu.Active() == cpu.AVX512 {
+		vrowprods512(n, dst, total64, x)
+		return
+	}
+	vrowprods256(n, dst, total64, x)
 }
 
 // transposeBits8 transposes n blocks of 16 x 8 elements of 8 bits that lie beside each other in src and below each other in dst; strides in bytes.

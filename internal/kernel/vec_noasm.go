@@ -200,7 +200,15 @@ func vrunprod(n int, dst *float32, total64 *float64, x *float32) { panic("kernel
 
 func vcolprod(n int, total64 *float64, x *float32) { panic("kernel: no assembly") }
 
-func vrowprod(n int, total64 *float64, x *float32) { panic("kernel: no assembly") }
+func vaffine(n int, dst *float32, x *float32, m float32, a float32, b float32) {
+	panic("kernel: no assembly")
+}
+
+func vmix(n int, dst *float32, a *float32, b *float32, c *float32, d *float32, w0 float32, w1 float32, w2 float32, w3 float32) {
+	panic("kernel: no assembly")
+}
+
+func vbits(n int, x *float32, low float32, mask float32) (top float32) { panic("kernel: no assembly") }
 
 func vexpcols(n int, dst *float32, total *float32, x *float32, m *float32) {
 	panic("kernel: no assembly")
@@ -226,9 +234,13 @@ func vsubi(n int, dst *float32, a *float32, b *float32) { panic("kernel: no asse
 
 func vmuli(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
 
-func vmodfloor(n int, long *int64, longa *int64, longb *int64) { panic("kernel: no assembly") }
+func vmodfloor(n int, long *int64, longa *int64, longb *int64) (wrong float32) {
+	panic("kernel: no assembly")
+}
 
-func vmodzero(n int, long *int64, longa *int64, longb *int64) { panic("kernel: no assembly") }
+func vmodzero(n int, long *int64, longa *int64, longb *int64) (wrong float32) {
+	panic("kernel: no assembly")
+}
 
 func vtruncs(n int, acc *int32, x *float32) { panic("kernel: no assembly") }
 
@@ -237,6 +249,8 @@ func vtruncl(n int, long *int64, x *float32) { panic("kernel: no assembly") }
 func vtruncb(n int, q *uint8, x *float32) { panic("kernel: no assembly") }
 
 func vtwice(n int, dst *float32, x *float32) { panic("kernel: no assembly") }
+
+func vweave(n int, dst *float32, a *float32, b *float32) { panic("kernel: no assembly") }
 
 func vselectl(n int, long *int64, q *uint8, longa *int64, longb *int64) { panic("kernel: no assembly") }
 
@@ -257,6 +271,12 @@ func raddnorm(rows, cols int, y *float32, sum *float32, a *float32, b *float32, 
 func rrms(rows, cols int, y *float32, x *float32, scale *float32, invstd *float32, n float32, eps float32) {
 	panic("kernel: no assembly")
 }
+
+func vrowprod(n int, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vrowsums(n int, dst *float32, total64 *float64, x *float32) { panic("kernel: no assembly") }
+
+func vrowprods(n int, dst *float32, total64 *float64, x *float32) { panic("kernel: no assembly") }
 
 func transposeBits8(n int, dst *uint8, drow int, src *uint8, srow int) { panic("kernel: no assembly") }
 

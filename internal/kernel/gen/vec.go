@@ -173,6 +173,9 @@ func (fn kernelFn) write(a *asm, wide bool) {
 	if fn.prog != nil {
 		fn.writeLoop(a, wide, regs)
 	} else {
+		for i, start := range fn.start {
+			v.constant(a.bits(start), i)
+		}
 		a.i("SHRQ $4, CX")
 		a.l("loop")
 		fn.each(v, regs)
@@ -207,6 +210,7 @@ func vec(a *asm) {
 		k.write(a, false)
 		k.dispatch(a)
 	}
+	folds16(a)
 	transposeNarrow(a, 1)
 	transposeNarrow(a, 2)
 }

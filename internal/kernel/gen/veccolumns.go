@@ -21,7 +21,19 @@ func columnar() []kernelFn {
 	}
 	return append(fns,
 		kernelFn{name: "vcolprod", doc: "multiplies total64 by x.", ptrs: []string{"total64", "x"}, step: map[string]int{"total64": 128}, each: func(v vm, p map[string]string) { v.fold64("VMULPD", p, "") }},
-		kernelFn{name: "vrowprod", doc: "multiplies the 16 numbers of total64 by x, 16 at a time.", ptrs: []string{"total64", "x"}, step: map[string]int{"total64": 0}, each: func(v vm, p map[string]string) { v.fold64("VMULPD", p, "") }},
+		kernelFn{name: "vaffine", doc: "is dst = (x-m)*a + b.", ptrs: []string{"dst", "x"}, f32s: []string{"m", "a", "b"}, prog: func(p *prog) {
+			p.store("dst", p.fma(p.minus(p.load("x"), p.scalar(0)), p.scalar(1), p.scalar(2)))
+		}},
+		kernelFn{name: "vmix", doc: "adds w0*a + w1*b + w2*c + w3*d to dst, in this order.", ptrs: []string{"dst", "a", "b", "c", "d"}, f32s: []string{"w0", "w1", "w2", "w3"}, prog: func(p *prog) {
+			s := p.load("dst")
+			for i, x := range []string{"a", "b", "c", "d"} {
+				s = p.fma(p.load(x), p.scalar(i), s)
+			}
+			p.store("dst", s)
+		}},
+		kernelFn{name: "vbits", doc: "returns the largest of the words x-low&mask, without signs.", ptrs: []string{"x"}, f32s: []string{"low", "mask"}, ret: []string{"top"}, ins: "VPMAXUD", start: []uint32{0}, prog: func(p *prog) {
+			p.next(0, p.op("VPMAXUD", p.acc(0), p.commute("VANDPS", p.op("VPSUBD", p.load("x"), p.scalar(0)), p.scalar(1))))
+		}},
 		kernelFn{name: "vexpcols", doc: "is dst = e^(x-m), and adds it to total.", ptrs: []string{"dst", "total", "x", "m"}, prog: func(p *prog) {
 			e := exp(p)
 			p.store("dst", e)
@@ -56,6 +68,69 @@ func (v vm) fold64(ins string, p map[string]string, to string) {
 	}
 }
 
+// fold16 folds n numbers x, 16 at a time, into the 16 numbers of total64, in registers; with dst the rounded totals go there.
+func fold16(a *asm, name, ins string, dst, wide bool) {
+	suffix, doc, args, size, regs := "256", "folds x, 16 at a time, into the 16 numbers of total64. n is a positive multiple of 16.", "n int, total64 *float64, x *float32", 24, []string{"CX", "DX", "SI"}
+	names := []string{"n", "total64", "x"}
+	if wide {
+		suffix = "512"
+	}
+	if dst {
+		args, size, regs, names = "n int, dst *float32, total64 *float64, x *float32", 32, []string{"CX", "DI", "DX", "SI"}, []string{"n", "dst", "total64", "x"}
+		doc = "is dst = the totals at every step: it " + doc
+	}
+	parts, bytes, reg, half, narrow := 2, 64, "Z", "Y", "VCVTPD2PS Z%d, Y%d"
+	if !wide {
+		parts, bytes, reg, half, narrow = 4, 32, "Y", "X", "VCVTPD2PSY Y%d, X%d"
+	}
+	a.fn(name+suffix, doc, args, size)
+	for i, r := range regs {
+		a.i("MOVQ %s+%d(FP), %s", names[i], 8*i, r)
+	}
+	for q := range parts {
+		a.i("VMOVUPD %d(DX), %s%d", bytes*q, reg, q)
+	}
+	a.i("SHRQ $4, CX")
+	a.l("loop")
+	for q := range parts {
+		a.i("VCVTPS2PD %d(SI), %s%d", bytes/2*q, reg, 4+q)
+		a.i("%s %s%d, %s%d, %s%d", ins, reg, 4+q, reg, q, reg, q)
+		if dst {
+			a.i(narrow, q, 4+q)
+			a.i("VMOVUPS %s%d, %d(DI)", half, 4+q, bytes/2*q)
+		}
+	}
+	a.i("ADDQ $64, SI")
+	if dst {
+		a.i("ADDQ $64, DI")
+	}
+	a.i("DECQ CX")
+	a.i("JNE loop")
+	for q := range parts {
+		a.i("VMOVUPD %s%d, %d(DX)", reg, q, bytes*q)
+	}
+	a.i("VZEROUPPER")
+	a.i("RET")
+}
+
+// folds16 writes the forms of fold16 and the functions that call them.
+func folds16(a *asm) {
+	for _, f := range []struct {
+		name, ins    string
+		dst          bool
+		params, args string
+	}{
+		{"vrowprod", "VMULPD", false, "n int, total64 *float64, x *float32", "n, total64, x"},
+		{"vrowsums", "VADDPD", true, "n int, dst *float32, total64 *float64, x *float32", "n, dst, total64, x"},
+		{"vrowprods", "VMULPD", true, "n int, dst *float32, total64 *float64, x *float32", "n, dst, total64, x"},
+	} {
+		fold16(a, f.name, f.ins, f.dst, true)
+		fold16(a, f.name, f.ins, f.dst, false)
+		fmt.Fprintf(&a.decl, "// %[1]s is %[1]s512 or %[1]s256.\nfunc %[1]s(%[2]s) {\n\tif cpu.Active() == cpu.AVX512 {\n\t\t%[1]s512(%[3]s)\n\t\treturn\n\t}\n\t%[1]s256(%[3]s)\n}\n\n", f.name, f.params, f.args)
+		fmt.Fprintf(&a.stub, "func %s(%s) { panic(\"kernel: no assembly\") }\n\n", f.name, f.params)
+	}
+}
+
 // integers are kernels of whole numbers.
 func integers() []kernelFn {
 	var fns []kernelFn
@@ -68,21 +143,29 @@ func integers() []kernelFn {
 		name, doc string
 		mode      int
 	}{{"vmodfloor", "with the sign of longb", 1}, {"vmodzero", "with the sign of longa", 3}} {
-		fns = append(fns, kernelFn{name: m.name, doc: "is the remainder of longa by longb " + m.doc + ", both of 32 bits, longb not 0.", ptrs: []string{"long", "longa", "longb"},
+		fns = append(fns, kernelFn{name: m.name, doc: "is the remainder of longa by longb " + m.doc + "; it returns bits if one has more than 32 bits or longb is 0.", ptrs: []string{"long", "longa", "longb"},
+			ret: []string{"wrong"}, ins: "VORPS", start: []uint32{0},
 			step: map[string]int{"long": 128, "longa": 128, "longb": 128}, each: func(v vm, p map[string]string) {
-				for g := range 4 {
+				v.i("VPXOR Y8, Y8, Y8")
+				for g := range 4 { // Y0 collects what is wrong
 					for i, s := range []string{"longa", "longb"} {
-						v.i("VMOVDQU %d(%s), Y%d", 32*g, p[s], i)
-						v.i("VPSHUFD $0x88, Y%d, Y%d", i, i)
-						v.i("VPERMQ $0x08, Y%d, Y%d", i, i)
-						v.i("VCVTDQ2PD X%d, Y%d", i, i)
+						x := 2 + i
+						v.i("VMOVDQU %d(%s), Y%d", 32*g, p[s], 4+i)
+						v.i("VPSHUFD $0x88, Y%d, Y%d", 4+i, x)
+						v.i("VPERMQ $0x08, Y%d, Y%d", x, x)
+						v.i("VPMOVSXDQ X%d, Y6", x)
+						v.i("VPXOR Y6, Y%d, Y6", 4+i)
+						v.i("VPOR Y6, Y0, Y0")
+						v.i("VCVTDQ2PD X%d, Y%d", x, x)
 					}
-					v.i("VDIVPD Y1, Y0, Y2")
-					v.i("VROUNDPD $%d, Y2, Y2", m.mode)
-					v.i("VFNMADD231PD Y1, Y2, Y0")
-					v.i("VCVTTPD2DQY Y0, X0")
-					v.i("VPMOVSXDQ X0, Y0")
-					v.i("VMOVDQU Y0, %d(%s)", 32*g, p["long"])
+					v.i("VPCMPEQQ Y5, Y8, Y6")
+					v.i("VPOR Y6, Y0, Y0")
+					v.i("VDIVPD Y3, Y2, Y6")
+					v.i("VROUNDPD $%d, Y6, Y6", m.mode)
+					v.i("VFNMADD231PD Y3, Y6, Y2")
+					v.i("VCVTTPD2DQY Y2, X2")
+					v.i("VPMOVSXDQ X2, Y2")
+					v.i("VMOVDQU Y2, %d(%s)", 32*g, p["long"])
 				}
 			}})
 	}
@@ -130,6 +213,19 @@ func integers() []kernelFn {
 				v.i("VPMOVZXDQ %d(%s), %s%d", size/2*q, p["x"], reg, q)
 				v.i("VPSHUFD $0xa0, %s%d, %s%d", reg, q, reg, q)
 				v.i("VMOVUPS %s%d, %d(%s)", reg, q, size*q, p["dst"])
+			}
+		}},
+		kernelFn{name: "vweave", doc: "writes the words of a and b in turn.", ptrs: []string{"dst", "a", "b"}, step: map[string]int{"dst": 128}, each: func(v vm, p map[string]string) {
+			for q := range map[bool]int{true: 2, false: 4}[v.wide] {
+				reg, size := "Y", 32
+				if v.wide {
+					reg, size = "Z", 64
+				}
+				v.i("VPMOVZXDQ %d(%s), %s0", size/2*q, p["a"], reg)
+				v.i("VPMOVZXDQ %d(%s), %s1", size/2*q, p["b"], reg)
+				v.i("VPSLLQ $32, %[1]s1, %[1]s1", reg)
+				v.i("VORPS %[1]s0, %[1]s1, %[1]s0", reg)
+				v.i("VMOVUPS %s0, %d(%s)", reg, size*q, p["dst"])
 			}
 		}},
 		kernelFn{name: "vselectl", doc: "is long = q ? longa : longb.", ptrs: []string{"long", "q", "longa", "longb"}, step: map[string]int{"q": 16, "long": 128, "longa": 128, "longb": 128}, each: func(v vm, p map[string]string) {
