@@ -1,10 +1,10 @@
 package op
 
 import (
-	"cmp"
 	"slices"
 
 	"muster/graph"
+	"muster/internal/team"
 	"muster/tensor"
 )
 
@@ -94,38 +94,54 @@ func suppress(n *graph.Node, in []*tensor.Tensor) ([][3]int64, error) {
 	most, _ := number(2)
 	limit, _ := number(3)
 	least, bounded := number(4)
-	var picked [][3]int64
-	order := make([]int, 0, N)
-	for b := 0; b < B; b++ {
-		list := make([]box, N)
-		for i := range list {
-			list[i] = boxOf(boxes.Float32s()[(b*N+i)*4:], n.Int("center_point_box", 0) != 0)
+	C, center := scores.Shape[1], n.Int("center_point_box", 0) != 0
+	list := make([]box, B*N)
+	for i := range list {
+		list[i] = boxOf(boxes.Float32s()[4*i:], center)
+	}
+	kept := make([][]int32, B*C)
+	team.Run(B*C, func(task int) {
+		var order []uint64 // keys of scores, the complement of the index below
+		for i, x := range scores.Float32s()[task*N:][:N] {
+			if !bounded || x > float32(least) {
+				order = append(order, scoreKey(x)<<32|uint64(^uint32(i)))
+			}
 		}
-		for c := 0; c < scores.Shape[1]; c++ {
-			s := scores.Float32s()[(b*scores.Shape[1]+c)*N:][:N]
-			order = order[:0]
-			for i, x := range s {
-				if !bounded || x > float32(least) {
-					order = append(order, i)
-				}
-			}
-			slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(s[j], s[i]) })
-			for _, i := range keepBoxes(list, order, most, float32(limit)) {
-				picked = append(picked, [3]int64{int64(b), int64(c), int64(i)})
-			}
+		slices.Sort(order)
+		kept[task] = keepBoxes(list[task/max(C, 1)*N:][:N], order, most, float32(limit))
+	})
+	var picked [][3]int64
+	for task, boxes := range kept {
+		for _, i := range boxes {
+			picked = append(picked, [3]int64{int64(task / C), int64(task % C), int64(i)})
 		}
 	}
 	return picked, nil
 }
 
-// keepBoxes walks over the boxes in the given order and keeps at most `most`.
-func keepBoxes(list []box, order []int, most float64, limit float32) (kept []int) {
-	for _, i := range order {
-		if float64(len(kept)) >= most {
-			break
+// scoreKey orders scores; what is not a number comes last.
+func scoreKey(x float32) uint64 {
+	if x != x {
+		return 0
+	}
+	return uint64(orderKey(x))
+}
+
+// keepBoxes walks over the boxes in descending order of their keys and keeps at most `most`. Boxes that lie apart, most
+// pairs, are told by their edges.
+func keepBoxes(list []box, order []uint64, most float64, limit float32) (kept []int32) {
+	var near []box // those that were kept
+	for k := len(order) - 1; k >= 0 && float64(len(kept)) < most; k-- {
+		i := int32(^uint32(order[k]))
+		b, free := list[i], true
+		for j := range near {
+			if c := &near[j]; b.x1 > c.x0 && c.x1 > b.x0 && b.y1 > c.y0 && c.y1 > b.y0 && b.overlaps(*c, limit) {
+				free = false
+				break
+			}
 		}
-		if !slices.ContainsFunc(kept, func(k int) bool { return list[i].overlaps(list[k], limit) }) {
-			kept = append(kept, i)
+		if free {
+			near, kept = append(near, b), append(kept, i)
 		}
 	}
 	return kept

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"muster/graph"
+	"muster/internal/kernel"
 	"muster/tensor"
 )
 
@@ -200,7 +201,8 @@ func roiAlignKernel(p *Prep) (Kernel, bool) {
 		return Kernel{}, false
 	}
 	R, C, S, bins, n := p.In[1].Shape[0], s[1], s[2]*s[3], r.h*r.w, (r.h+r.w)*r.ratio
-	taps := make([]roiTap[float32], R*n) // of the boxes of one run
+	last := r.mode == "avg" && C >= 16 && 2*R*bins*r.ratio*r.ratio >= s[0]*S // all channels of a sample at once pay for moving the image
+	taps := make([]roiTap[float32], R*n)                                     // of the boxes of one run
 	places := split(R, func(in, _ []*tensor.Tensor, _ []byte, i int) {
 		var b [4]float64
 		for k := range b {
@@ -209,6 +211,20 @@ func roiAlignKernel(p *Prep) (Kernel, bool) {
 		g := r.grid(b[:], s[2], s[3])
 		roiTaps(&g.x, roiTaps(&g.y, taps[i*n:i*n:(i+1)*n], r.h), r.w)
 	})
+	if last {
+		pools := split(R, func(in, out []*tensor.Tensor, scratch []byte, i int) {
+			f := floatsIn(scratch)
+			image, y := f[int(in[2].Int64s()[i])*S*C:][:S*C], f[s[0]*S*C+i*bins*C:][:bins*C]
+			roiMix(y, image, &r, taps[i*n:i*n+r.h*r.ratio], taps[i*n+r.h*r.ratio:(i+1)*n], s[3], C)
+			kernel.Transpose(out[0].Float32s()[i*C*bins:][:C*bins], bins, y, C, bins, C)
+		})
+		turn := &kernel.Transposer{Batch: s[0], Rows: C, Cols: S}
+		return Kernel{Scratch: 4*(s[0]*S*C+R*bins*C) + 64, Check: r.check, Run: func(in, out []*tensor.Tensor, scratch []byte) {
+			places(in, out, scratch)
+			turn.Run(floatsIn(scratch)[:s[0]*S*C], in[0].Float32s())
+			pools(in, out, scratch)
+		}}, true
+	}
 	const per = 8 // channels
 	parts := (C + per - 1) / per
 	pools := split(R*parts, func(in, out []*tensor.Tensor, _ []byte, task int) {
@@ -223,4 +239,22 @@ func roiAlignKernel(p *Prep) (Kernel, bool) {
 		places(in, out, scratch)
 		pools(in, out, scratch)
 	}}, true
+}
+
+// roiMix writes the averages of the bins [bins, C] from the image [pixels, C].
+func roiMix(y, x []float32, r *roiReader, ys, xs []roiTap[float32], W, C int) {
+	sy, sx := len(ys)/r.h, len(xs)/r.w
+	clear(y)
+	for i := range r.h {
+		for j := range r.w {
+			d := y[(i*r.w+j)*C:][:C]
+			for _, u := range ys[i*sy:][:sy] {
+				for _, v := range xs[j*sx:][:sx] {
+					at := func(row, col int) []float32 { return x[(row*W+col)*C:][:C] }
+					kernel.Mix(d, at(u.lo, v.lo), at(u.lo, v.hi), at(u.hi, v.lo), at(u.hi, v.hi), [4]float32{u.wl * v.wl, u.wl * v.wh, u.wh * v.wl, u.wh * v.wh})
+				}
+			}
+		}
+	}
+	kernel.MapScalar(kernel.Div, y, y, float32(max(sy*sx, 1)))
 }

@@ -58,7 +58,7 @@ func indexing(add func(...sample)) {
 	add(sample{op: "ReverseSequence", in: at(ff(5, 3, 4), ix(0, 6, 3)), attrs: seq(1)}, sample{op: "ReverseSequence", in: at(ff(3, 5), ix(0, 6, 3)), attrs: seq(0)}, sample{op: "ReverseSequence", in: at(ix(0, 9, 5, 3), ix(0, 6, 3))})
 	for _, mode := range []string{"DCR", "CRD"} {
 		a := attrs(graph.Int("blocksize", 2), graph.Str("mode", mode))
-		add(sample{op: "DepthToSpace", in: at(ff(2, 12, 3, 5)), attrs: a}, sample{op: "DepthToSpace", in: at(as(ix(0, 9, 1, 8, 2, 2), tensor.Uint8)), attrs: a})
+		add(sample{op: "DepthToSpace", in: at(ff(1, 16, 3, 37)), attrs: a}, sample{op: "DepthToSpace", in: at(ff(2, 12, 3, 5)), attrs: a}, sample{op: "DepthToSpace", in: at(as(ix(0, 9, 1, 8, 2, 2), tensor.Uint8)), attrs: a})
 	}
 	add(sample{op: "SpaceToDepth", in: at(ff(2, 3, 4, 6)), attrs: attrs(graph.Int("blocksize", 2)), noSym: true}, sample{op: "SpaceToDepth", in: at(ff(1, 2, 9, 3)), attrs: attrs(graph.Int("blocksize", 3)), noSym: true})
 }
@@ -199,6 +199,9 @@ func images(add func(...sample)) {
 			}
 			a := attrs(graph.Str("mode", mode), graph.Int("output_height", 3), graph.Int("output_width", 2), graph.Int("sampling_ratio", ratio), graph.Float("spatial_scale", 0.75))
 			add(sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5}, sample{op: "RoiAlign", in: at(x, rois, iv([]int64{1, 0, 1}, 3)), attrs: append(attrs(graph.Str("coordinate_transformation_mode", "output_half_pixel")), a...), noSym: true, tol: 1e-5})
+			if mode == "avg" && ratio > 0 {
+				add(sample{op: "RoiAlign", in: at(ff(2, 19, 6, 7), rois, iv([]int64{1, 0, 1}, 3)), attrs: a, noSym: true, tol: 1e-5}) // channels enough to be read side by side
+			}
 			if ratio > 0 {
 				add(sample{op: "MaxRoiPool", in: at(fd(2, 3, 6, 7), konst(fx([]float32{1, 0, 1, 5, 7, 0, 3, 3, 4, 4, 1, 6, 6, 9, 12, 0, 2, 0, 0, 0}, 4, 5))), attrs: attrs(graph.Ints("pooled_shape", 2, 3), graph.Float("spatial_scale", 0.75)), noSym: true})
 			}

@@ -47,7 +47,7 @@ func moreReductions(add func(...sample)) {
 			for _, ax := range []int64{0, 1, -1} {
 				add(sample{op: "CumSum", in: at(ff(4, 3, 5), cs(ax)), attrs: a}, sample{op: "CumProd", opset: 26, in: at(fp(4, 3, 5), cs(ax)), attrs: a, tol: 1e-5})
 			}
-			add(sample{op: "CumSum", in: at(ff(70, 300), cs(1)), attrs: a, tol: 1e-5}, sample{op: "CumSum", in: at(ff(0, 3), cs(0)), attrs: a}, sample{op: "CumSum", in: at(ff(3, 0), cs(1)), attrs: a},
+			add(sample{op: "CumSum", in: at(ff(70, 300), cs(1)), attrs: a, tol: 1e-5}, sample{op: "CumSum", in: at(ff(41, 3, 270), cs(1)), attrs: a, tol: 1e-5}, sample{op: "CumSum", in: at(ff(0, 3), cs(0)), attrs: a}, sample{op: "CumSum", in: at(ff(3, 0), cs(1)), attrs: a},
 				sample{op: "CumSum", in: at(ix(-5, 5, 6), ci(0)), attrs: a}, sample{op: "CumSum", in: at(ff(6), as(ix(0, 1, 1), tensor.Int32)), attrs: a}, sample{op: "CumSum", in: at(as(ff(6), tensor.Float16), cs(0)), attrs: a},
 				sample{op: "CumProd", opset: 26, in: at(fx([]float32{2, 3, 0, 4, 5, 0, 7, 8}, 2, 4), cs(1)), attrs: a}, sample{op: "CumProd", opset: 26, in: at(ix(-3, 3, 6), cs(0)), attrs: a})
 		}

@@ -384,16 +384,9 @@ func gatherRows[T uint32 | uint64, I int32 | int64](n, K int) func(in, out []*te
 func gatherWords(P, n, K int) Kernel {
 	rows := rowKernelScratch(P, K, func(in, out []*tensor.Tensor, scratch []byte, lo, hi int) {
 		at := words[uint32](scratch[:4*K])
-		for p := lo; p < hi; p++ {
-			x, d := words[uint32](in[0].Data)[p*n:][:n], words[uint32](out[0].Data)[p*K:][:K]
-			k := 0
-			for ; k+4 <= K; k += 4 {
-				i, e := at[k:k+4:k+4], d[k:k+4:k+4]
-				e[0], e[1], e[2], e[3] = x[i[0]], x[i[1]], x[i[2]], x[i[3]]
-			}
-			for ; k < K; k++ {
-				d[k] = x[at[k]]
-			}
+		for p := lo; p < hi; p += 2 {
+			q := min(p+1, hi-1) // two rows share the reading of their indices
+			takeTwo(words[uint32](out[0].Data)[p*K:][:K], words[uint32](out[0].Data)[q*K:][:K], words[uint32](in[0].Data)[p*n:][:n], words[uint32](in[0].Data)[q*n:][:n], at)
 		}
 	})
 	return Kernel{Scratch: 4*K + 64, Check: laneCheck(1, n), Run: func(in, out []*tensor.Tensor, scratch []byte) {
@@ -403,6 +396,14 @@ func gatherWords(P, n, K int) Kernel {
 		}
 		rows(in, out, scratch)
 	}}
+}
+
+// takeTwo is d[k] = x[at[k]] and e[k] = y[at[k]]; x and y are of one length, d, e and at too.
+func takeTwo(d, e, x, y, at []uint32) {
+	d, e, y = d[:len(at)], e[:len(at)], y[:len(x)]
+	for k, i := range at {
+		d[k], e[k] = x[i], y[i]
+	}
 }
 
 // gatherOne reads one 4-byte element of every row of n.
