@@ -48,7 +48,7 @@ func TestSessionAgreesWithReference(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := tensor.Diff(got[0], want[0], 1e-4, 1e-4); d != "" {
+		if d := tensor.Diff(got[0], want[0], 2e-5, 2e-5); d != "" {
 			t.Fatalf("batch %d: %s", B, d)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"muster/tensor"
 )
 
+// Axes: those of product.go.
+
 // halfMatMul is the product of bfloat16 matrices: exact products, sums in float32, one rounding at the end.
 func halfMatMul(p *Prep) (Kernel, bool) {
 	wide := func(t *tensor.Tensor) *tensor.Tensor { return &tensor.Tensor{DType: tensor.Float32, Shape: t.Shape} }

@@ -106,7 +106,7 @@ func runKernel(t *testing.T, s sample, k op.Kernel, in, out, want []*tensor.Tens
 	scratch := guarded(tensor.Alloc(k.Scratch))
 	k.Run(in, out, scratch)
 	for i := range want {
-		if d := diff(out[i], want[i], near(s.tol)); d != "" {
+		if d := s.diff(out[i], want[i]); d != "" {
 			t.Errorf("%v output %d: %s", s, i, d)
 		}
 		for _, b := range out[i].Data[len(out[i].Data):cap(out[i].Data)] {
@@ -176,7 +176,7 @@ func bodyKernels(t *testing.T, s sample, g *graph.Graph, feeds, want []*tensor.T
 		t.Fatal(s, err)
 	}
 	for i := range want {
-		if d := diff(got[i], want[i], near(s.tol)); d != "" {
+		if d := s.diff(got[i], want[i]); d != "" {
 			t.Errorf("%v output %d: %s", s, i, d)
 		}
 	}

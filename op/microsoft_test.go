@@ -101,7 +101,7 @@ func TestMicrosoft(t *testing.T) {
 			}
 			tol := 2e-5
 			if !want.tensor().DType.IsFloat() && want.Type != tensor.Int32 {
-				tol = 1.01
+				tol = oneStep
 			}
 			if d := diff(y, want.tensor(), tol); d != "" {
 				t.Errorf("%s %s: output %d: %s", c.Op, c.Note, i, d)

@@ -163,7 +163,7 @@ func compare(t *testing.T, s sample, what string, g *graph.Graph, feeds, want []
 		t.Fatal(s, what, err)
 	}
 	for i := range want {
-		if d := diff(got[i], want[i], near(s.tol)); d != "" {
+		if d := s.diff(got[i], want[i]); d != "" {
 			t.Errorf("%v %s output %d: %s", s, what, i, d)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"muster/tensor"
 )
 
+// Axes: C [M, N] = A [M, K] B [K, N].
+
 // matrices is a prepared f32 matrix product: one Gemm, run once for a batch with
 // even strides or once per matrix otherwise.
 type matrices struct {

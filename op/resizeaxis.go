@@ -2,6 +2,8 @@ package op
 
 import "math"
 
+// Axes: n input and m output positions of one axis.
+
 // mixAxis says for every output index of an axis which input indices it mixes: output i is the sum over its taps
 // of weight[i taps + t] x[index[i taps + t]]. outside marks outputs that take the extrapolation value (nil: none).
 type mixAxis struct {

@@ -7,6 +7,8 @@ import (
 	"muster/tensor"
 )
 
+// Axes: a tensor is seen as [P, n, Q], reduced or normalised along n; rows are P with Q = 1. C is the length of a row.
+
 // floatsIn views scratch as float32. Scratch is at least 4-byte aligned: it lies in the arena.
 func floatsIn(scratch []byte) []float32 {
 	if len(scratch) < 4 {

@@ -20,6 +20,7 @@ type sample struct {
 	in         []arg
 	out        int     // outputs; 0 is 1
 	tol        float64 // kernel or body against reference, relative and absolute; 0 is 2e-6
+	absolute   bool    // tol is an absolute bound only
 	noSym      bool    // with named dimensions the rule may refuse
 }
 
@@ -267,11 +268,16 @@ var pairs = [][2][]int{{{}, {}}, {{5}, {}}, {{}, {5}}, {{4, 3}, {4, 3}}, {{4, 3}
 	{{2, 1, 3}, {4, 1}}, {{1, 5}, {4, 1}}, {{2, 3, 4, 5}, {3, 1, 5}}, {{0, 3}, {3}}, {{0, 3}, {1, 1}}, {{70, 600}, {600}}, {{70, 600}, {70, 600}}, {{3, 2, 7}, {1, 2, 7}}, {{6, 20000}, {1}},
 	{{300, 7}, {7}}, {{7}, {300, 7}}, {{3, 300, 1}, {3, 1, 5}}, {{2, 3, 5, 11}, {2, 1, 1, 11}}, {{2, 9, 5, 7}, {9, 1, 1}}}
 
-func near(x float64) float64 {
-	if x == 0 {
-		return 2e-6
+// diff compares an output of s with what it should be.
+func (s sample) diff(got, want *tensor.Tensor) string {
+	tol := s.tol
+	if tol == 0 {
+		tol = 2e-6
 	}
-	return x
+	if s.absolute {
+		return tensor.Diff(got, want, 0, tol)
+	}
+	return diff(got, want, tol)
 }
 
 // diff compares integers exactly, or with an absolute tolerance if tol is a whole step.

@@ -20,6 +20,7 @@ func fewBits(add func(...sample)) {
 		}
 		// int8 rounds A to half a percent of its greatest element, times weights up to 25. Its size keeps it from the checks of gradients.
 		s.in, s.tol = at(ff(50+c.m, 2, c.k), b, scale, packed), 0.2*float64(int(1)<<max(0, c.bits-4))
+		s.absolute = true
 		s.attrs = append(append(attrs(), a...), graph.Int("accuracy_level", 4))
 		add(s)
 	}

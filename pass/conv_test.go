@@ -105,10 +105,10 @@ func TestConvolutionPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range want {
-		if d := tensor.Diff(got[i], want[i], 1e-4, 1e-4); d != "" {
+		if d := tensor.Diff(got[i], want[i], 2e-5, 2e-5); d != "" {
 			t.Errorf("reference after the passes, output %d: %s", i, d)
 		}
-		if d := tensor.Diff(run[i], want[i], 1e-4, 1e-4); d != "" {
+		if d := tensor.Diff(run[i], want[i], 2e-5, 2e-5); d != "" {
 			t.Errorf("session, output %d: %s", i, d)
 		}
 	}

@@ -59,7 +59,7 @@ func TestEveryPassKeepsTheAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := tensor.Diff(got[0], want[0], 1e-4, 1e-4); d != "" {
+		if d := tensor.Diff(got[0], want[0], 2e-5, 2e-5); d != "" {
 			t.Error(d)
 		}
 	}

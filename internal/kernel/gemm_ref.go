@@ -1,5 +1,7 @@
 package kernel
 
+// Axis letters: M rows, N columns, K summed.
+
 // gemmRowsRef is the meaning of gemmRows: for every element a chain of fused
 // multiply-adds over k in ascending order.
 func gemmRowsRef(m, k int, a []float32, arow, acol int, b operand, c []float32, ldc, mode int, bias []float32) {
