@@ -140,6 +140,10 @@ func loadCells(t table, res result) []string {
 	c := []string{res.row.name}
 	var first, peer float64
 	for _, name := range append([]string{"muster"}, t.peers...) {
+		if res.by[name] == nil { // it did not start
+			c = append(c, "-", "-")
+			continue
+		}
 		var load, run []int64
 		for _, o := range res.by[name].open {
 			load, run = append(load, int64(o.Load)), append(run, int64(o.First))
