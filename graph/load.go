@@ -218,6 +218,9 @@ func (l *loader) nodes(g *Graph, list []*onnx.NodeProto, s *scope) error {
 		}
 		for _, a := range p.Attribute {
 			at, err := l.attr(a, s)
+			if err == nil && n.Attr(a.Name) != nil {
+				err = fault.New(fault.Malformed, "", "it is given twice")
+			}
 			if err != nil {
 				return fault.At(n.Place(), fault.At("attribute "+a.Name, err))
 			}

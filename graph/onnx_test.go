@@ -133,6 +133,10 @@ func TestHostileModels(t *testing.T) {
 		{"no graph", fault.Malformed, func(m *onnx.ModelProto) { m.Graph = nil }},
 		{"opset 3", fault.Unsupported, func(m *onnx.ModelProto) { m.OpsetImport = []onnx.OperatorSetIdProto{{Version: 3}} }},
 		{"no operator", fault.Malformed, func(m *onnx.ModelProto) { m.Graph.Node[0].OpType = "" }},
+		{"an attribute given twice", fault.Malformed, func(m *onnx.ModelProto) {
+			a := &onnx.AttributeProto{Name: "axis", Type: 2, I: 1}
+			m.Graph.Node[0].Attribute = append(m.Graph.Node[0].Attribute, a, a)
+		}},
 		{"external data in memory", fault.Unsupported, func(m *onnx.ModelProto) { m.Graph.Initializer[0].DataLocation = 1 }},
 	} {
 		_, err := Decode(change(c.f))
