@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -78,6 +79,7 @@ func start(name string) (*engine, error) {
 	} else {
 		cmd = exec.Command(filepath.Join(cache(), "venv", "bin", "python"), filepath.Join("bench", "peer.py"), name)
 	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is for the driver
 	cmd.Stderr = nil
 	if os.Getenv("MUSTER_BENCH_STDERR") != "" {
 		cmd.Stderr = os.Stderr

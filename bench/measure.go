@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -73,9 +76,11 @@ type bench struct {
 	before  machine
 	after   machine
 	load    string
+	partial []string // titles of the tables that an interrupt cut short
 }
 
-// measure runs all tables and prints them, and writes the document if nothing was left out.
+// measure runs all tables and prints them, and writes the document if nothing was left out. An interrupt ends it
+// after the row under way; the document then says which tables are not complete.
 func measure(o *options) error {
 	b := &bench{o: o, engines: map[string]*engine{}, load: loadAverage()}
 	defer b.stop()
@@ -86,6 +91,8 @@ func measure(o *options) error {
 	if o.threads > 0 {
 		threads = []int{o.threads}
 	}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer cancel()
 	var done []table
 	results := map[string][]result{}
 	for _, t := range tables() {
@@ -104,6 +111,12 @@ func measure(o *options) error {
 				continue // one thread says what these tables ask
 			}
 			for _, r := range rows {
+				if ctx.Err() != nil {
+					if !slices.Contains(b.partial, t.title) {
+						b.partial = append(b.partial, t.title)
+					}
+					break
+				}
 				res, err := b.row(r, t, n)
 				if err != nil {
 					return fmt.Errorf("%s: %s: %w", t.id, r.name, err)

@@ -243,6 +243,9 @@ func (b *bench) document(done []table, results map[string][]result) string {
 			m.when, m.flops/1e9, m.int8/1e9, m.read/1e9, m.triad/1e9)
 	}
 	fmt.Fprintf(&s, "- %d rounds of %s an engine (less for small rows), %s; %s; %s\n\n", b.o.rounds, b.o.slice, runtime.Version(), versions(), time.Now().UTC().Format("2006-01-02"))
+	if len(b.partial) > 0 {
+		fmt.Fprintf(&s, "**The run was ended early. Not complete: %s.**\n\n", strings.Join(b.partial, "; "))
+	}
 	s.WriteString(b.tables(done, results))
 	return s.String()
 }
