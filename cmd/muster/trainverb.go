@@ -80,7 +80,7 @@ output is trained, and the result has the inputs and outputs of the file.`,
 	f := cmd.Flags()
 	f.StringVar(&fl.From, "from", "", "fine-tune this ONNX file")
 	f.StringVar(&fl.Data, "data", "", "data to train on, in place of SPEC's")
-	f.StringVar(&fl.Target, "target", "", "label column of --data")
+	f.StringVar(&fl.Target, "target", "", "label column, in place of SPEC's")
 	f.IntVar(&fl.Epochs, "epochs", 0, "passes over the data, in place of SPEC's")
 	f.IntVar(&fl.Batch, "batch", 0, "rows of a step, in place of SPEC's")
 	f.Float64Var(&fl.LR, "lr", 0, "peak learning rate, in place of SPEC's")
@@ -127,15 +127,19 @@ func (f trainFlags) spec(args []string) (train.Spec, error) {
 		s.Model.Import(f.From)
 	}
 	if f.Data != "" {
-		s.Data.Source, s.Data.Target = f.Data, f.Target
+		s.Data.Source, s.Data.Target = f.Data, ""
 	}
-	if f.Epochs > 0 {
+	if f.Target != "" {
+		s.Data.Target = f.Target
+	}
+	if f.Epochs != 0 { // what is out of range, Validate says
+
 		s.Epochs = f.Epochs
 	}
-	if f.Batch > 0 {
+	if f.Batch != 0 {
 		s.Batch = f.Batch
 	}
-	if f.LR > 0 {
+	if f.LR != 0 {
 		s.Optim.LR = f.LR
 	}
 	return s, s.Validate()
